@@ -1,0 +1,38 @@
+/*
+ * err.h - cleanup of the two things almost every function owns: a descriptor, a heap block.
+ *
+ * Layer:   base
+ * Threads: no state; safe anywhere.
+ * Errors:  the project's convention: int, 0 or negative errno; a count is the non-negative result.
+ * Spec:    docs/architecture.md, "Faults".
+ */
+#ifndef BASE_ERR_H
+#define BASE_ERR_H
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/compiler.h"
+
+/* Close @fd unless it is negative. Keeps errno. */
+static inline void fd_close(int fd)
+{
+	if (fd >= 0) {
+		int saved = errno;
+		(void)close(fd); /* nothing can be done about a failed close */
+		errno = saved;
+	}
+}
+
+/* For CLEANUP(fd_cleanup) int fd = -1; */
+static inline void fd_cleanup(int *fd)
+{
+	fd_close(*fd);
+}
+
+/* For CLEANUP(free_cleanup) T *p = ...; */
+static inline void free_cleanup(void *pp)
+{
+	free(*(void **)pp);
+}
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * log.h - leveled messages for people, on standard error.
+ *
+ * Layer:   base
+ * Threads: any. One message is one write(2): lines of several threads do not mix.
+ * Errors:  none: a message that cannot be written is dropped.
+ * Spec:    none.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/compiler.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Messages above @level are dropped. LOG_WARN at start. */
+void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
+
+/* Print "vmm: <message>\n"; the message carries no newline of its own. */
+void log_at(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
+
+#define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
+
+/*
+ * Rate limit for what a guest can provoke: at most LOG_RATE_BURST messages in a second per limiter.
+ * Zero-initialised is ready to use.
+ */
+#define LOG_RATE_BURST 5
+struct log_rate {
+	_Atomic uint64_t second; /* of the current window, CLOCK_MONOTONIC */
+	_Atomic uint32_t used;   /* messages in it */
+};
+bool log_rate_ok(struct log_rate *r);
+#define log_guest(rate, ...)                                                                       \
+	do {                                                                                       \
+		if (log_rate_ok(rate))                                                             \
+			log_at(LOG_WARN, __VA_ARGS__);                                             \
+	} while (0)
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * irq.h - interrupts as devices see them: a level line, or a message behind an eventfd.
+ *
+ * Layer:   bus
+ * Threads: irq_line_set from any thread; MSI routes from control and vCPU threads.
+ * Errors:  negative errno. -ENOSPC: no route left. -EMFILE, -ENOMEM.
+ * Spec:    PCI 3.0 §6.8 (MSI-X); KVM_IRQFD, KVM_SET_GSI_ROUTING.
+ */
+#ifndef BUS_IRQ_H
+#define BUS_IRQ_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/compiler.h"
+
+/* What the interrupt controller offers; arch implements it, tests script it. */
+struct irq_chip_ops {
+	/* Drive input @gsi. Never blocks for long, never fails. */
+	void (*set_level)(void *ctx, uint32_t gsi, bool level);
+	/* Take a free message route; *gsi names it. */
+	int (*msi_alloc)(void *ctx, uint32_t *gsi);
+	void (*msi_free)(void *ctx, uint32_t gsi);
+	/* What an interrupt on route @gsi writes from now on. */
+	int (*msi_set)(void *ctx, uint32_t gsi, uint64_t addr, uint32_t data);
+	/* From now on a write to eventfd @fd raises @gsi; a count already pending raises it at once. */
+	int (*irqfd_add)(void *ctx, uint32_t gsi, int fd);
+	/* No longer. Writes accumulate in the eventfd again. */
+	void (*irqfd_del)(void *ctx, uint32_t gsi, int fd);
+};
+
+struct irq_chip {
+	const struct irq_chip_ops *ops;
+	void *ctx;
+};
+
+/* A wired interrupt input, handed to a device at creation. Copy freely. */
+struct irq_line {
+	const struct irq_chip *chip; /* NULL: not connected */
+	uint32_t gsi;
+};
+
+static inline void irq_line_set(const struct irq_line *l, bool level)
+{
+	if (l->chip)
+		l->chip->ops->set_level(l->chip->ctx, l->gsi, level);
+}
+
+/* An edge: up and down. */
+static inline void irq_line_pulse(const struct irq_line *l)
+{
+	irq_line_set(l, true);
+	irq_line_set(l, false);
+}
+
+#endif

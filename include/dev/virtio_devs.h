@@ -1,0 +1,55 @@
+/*
+ * virtio_devs.h - how each virtio device is made; what comes out is a struct vdev like any other.
+ *
+ * Layer:   dev
+ * Threads: control thread.
+ * Errors:  negative errno; nothing is kept on failure.
+ * Spec:    VIRTIO 1.2 §5.2 (block), §5.3 (console), §5.4 (entropy).
+ */
+#ifndef DEV_VIRTIO_DEVS_H
+#define DEV_VIRTIO_DEVS_H
+#include "base/compiler.h"
+#include "dev/vworker.h"
+#include "iouring/afile.h"
+#include "virtio/vdev.h"
+
+/* --- block (virtio/dev/blk.c) --- */
+struct blk_config {
+	const char *name;          /* of threads and messages: "block0" */
+	struct afile *file;        /* taken over on success; NULL: null back end of null_bytes */
+	uint64_t null_bytes;
+	uint16_t nr_queues, queue_size;
+	uint32_t block_bytes;      /* logical block size told to the guest, 512 or 4096 */
+	bool is_readonly;
+	bool has_discard;
+	char serial[20];           /* GET_ID answer, zero-padded, not terminated when full */
+	const cpu_set_t *cpus;     /* of the workers; NULL: anywhere */
+};
+MUST_CHECK int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg);
+
+/* --- entropy (virtio/dev/rng.c) --- */
+struct rng_source {
+	int (*fill)(void *ctx, void *buf, size_t len); /* 0, or negative errno: dry */
+	void *ctx;
+};
+/* Runs on @worker, which outlives it. @src NULL: getrandom(2). */
+MUST_CHECK int rng_create(struct vdev **out, struct gmem *mem, struct vworker *worker,
+			  const struct rng_source *src);
+
+/* --- console (virtio/dev/console.c): ports, size, input and output on descriptors --- */
+struct console_port_config {
+	int in_fd, out_fd;  /* not owned; -1: none */
+	char name[32];      /* shown in the guest as /dev/virtio-ports/NAME; empty: none */
+	bool is_console;    /* an hvc terminal rather than a plain port */
+};
+struct console_config {
+	const struct console_port_config *ports;
+	unsigned nr_ports;  /* 1 and no name: single port without MULTIPORT */
+	uint16_t cols, rows; /* 0: unknown */
+};
+MUST_CHECK int console_create(struct vdev **out, struct gmem *mem, struct vworker *worker,
+			      const struct console_config *cfg);
+/* The terminal changed: tell the driver. Any thread. */
+void console_resize(struct vdev *d, uint16_t cols, uint16_t rows);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * afile.h - a disk image file or block device, opened and probed, for asynchronous I/O.
+ *
+ * Layer:   iouring
+ * Threads: open, close, resize queries on the control thread; the accessors anywhere.
+ * Errors:  negative errno. -EISDIR, -EINVAL: not a regular file or block device (FIFO, socket).
+ *          -EROFS, -EACCES, -EPERM: may not be written. -EAGAIN: somebody else holds the lock.
+ * Spec:    open(2), flock(2), fcntl(2) F_OFD_SETLK; docs/io.md, "Files".
+ */
+#ifndef IOURING_AFILE_H
+#define IOURING_AFILE_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/compiler.h"
+
+struct afile_config {
+	const char *path; /* /proc/self/fd/N and /dev/fd/N name an inherited descriptor */
+	bool is_readonly;
+	bool is_direct;   /* O_DIRECT */
+	bool no_lock;     /* do not take the image lock */
+};
+
+/* What open found out. Immutable. Sizes in bytes. */
+struct afile {
+	int fd;
+	bool is_readonly, is_direct, is_blockdev;
+	bool can_punch;       /* deallocation works (discard) */
+	bool can_zero;        /* zeroing ranges works */
+	uint32_t mem_align;   /* of buffers, 1 unless O_DIRECT */
+	uint32_t io_align;    /* of offset and length, 1 unless O_DIRECT */
+	uint32_t block_bytes; /* preferred unit, for the guest's topology */
+	uint64_t size_bytes;  /* at open */
+};
+
+MUST_CHECK int afile_open(struct afile *out, const struct afile_config *cfg);
+void afile_close(struct afile *f);
+/* Size now: files and devices grow. */
+MUST_CHECK int afile_size(const struct afile *f, uint64_t *out);
+
+#endif

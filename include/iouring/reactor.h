@@ -1,0 +1,86 @@
+/*
+ * reactor.h - one completion loop per I/O thread, over one io_uring of its own.
+ *
+ * Layer:   iouring
+ * Threads: reactor_post, reactor_stop from any thread; everything else on the reactor's thread, or
+ *          before reactor_run() starts there.
+ * Errors:  negative errno. -ENOSYS, -EPERM: this host forbids io_uring. Operations report through
+ *          their completion, always exactly once, never from inside the call that started them.
+ * Spec:    io_uring(7); docs/io.md, "Worker loop".
+ *
+ * One pass: poll every source -> submit and reap with at most one system call -> flush every
+ * source. With nothing to do: arm every source, look once more, sleep in the ring.
+ */
+#ifndef IOURING_REACTOR_H
+#define IOURING_REACTOR_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include "base/compiler.h"
+#include "base/list.h"
+#include "sync/mpsc.h"
+
+struct reactor; /* from reactor_create() to reactor_destroy() */
+
+struct reactor_config {
+	unsigned entries; /* submission queue entries, a power of two; completions get twice that */
+};
+
+/* One operation in flight; embedded in the caller's request, untouched until done. */
+struct reactor_op {
+	void (*done)(struct reactor_op *op, int32_t res); /* result or negative errno */
+};
+
+/* Work that is found by looking: a virtqueue in guest memory. Embedded in its owner. */
+struct reactor_source {
+	struct list link;
+	/* Take up what is there, at most a budget. True: did something, or more is waiting. */
+	bool (*poll)(struct reactor_source *s);
+	/* After the completions of this pass: publish results, signal. May be NULL. */
+	void (*flush)(struct reactor_source *s);
+	/* About to sleep: ask for notifications. True: work came in meanwhile. May be NULL. */
+	bool (*arm)(struct reactor_source *s);
+	/* Awake again. May be NULL. */
+	void (*disarm)(struct reactor_source *s);
+};
+
+/* A function to run on the reactor's thread; embedded in the caller's message, its own again when fn runs. */
+struct reactor_msg {
+	struct mpsc_node node;
+	void (*fn)(struct reactor_msg *m);
+};
+
+MUST_CHECK int reactor_create(struct reactor **out, const struct reactor_config *cfg);
+/* Nothing in flight, thread has left reactor_run(). NULL is fine. */
+void reactor_destroy(struct reactor *r);
+
+/* Loop until reactor_stop(), then until nothing is in flight but cancelled waits. */
+void reactor_run(struct reactor *r);
+void reactor_stop(struct reactor *r);
+void reactor_post(struct reactor *r, struct reactor_msg *m);
+
+void reactor_add_source(struct reactor *r, struct reactor_source *s);
+void reactor_del_source(struct reactor *r, struct reactor_source *s);
+
+/* Operations. Buffers and iovecs stay valid until done(). @off -1: the file position (streams). */
+void reactor_readv(struct reactor *r, struct reactor_op *op, int fd, const struct iovec *iov,
+		   unsigned nr, int64_t off);
+void reactor_writev(struct reactor *r, struct reactor_op *op, int fd, const struct iovec *iov,
+		    unsigned nr, int64_t off, int rwf_flags);
+void reactor_fdatasync(struct reactor *r, struct reactor_op *op, int fd);
+void reactor_fallocate(struct reactor *r, struct reactor_op *op, int fd, int mode, uint64_t off,
+		       uint64_t len);
+/* done(op, revents) once @fd is ready for @events (poll(2) bits). */
+void reactor_poll_fd(struct reactor *r, struct reactor_op *op, int fd, uint32_t events);
+/* done(op, -ETIME) after @ns nanoseconds, or -ECANCELED. */
+void reactor_timeout(struct reactor *r, struct reactor_op *op, uint64_t ns);
+/* Ask for @op to end early; its done() still comes. Regular-file I/O is not interrupted. */
+void reactor_cancel(struct reactor *r, struct reactor_op *op);
+
+/* Passes, system calls, completions, sleeps so far; written by the reactor's thread only. */
+struct reactor_stats {
+	uint64_t passes, enters, completions, sleeps;
+};
+const struct reactor_stats *reactor_stats_of(const struct reactor *r);
+
+#endif

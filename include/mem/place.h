@@ -1,0 +1,37 @@
+/*
+ * place.h - where guest RAM lies: page size, NUMA node, prefault.
+ *
+ * Layer:   mem
+ * Threads: control thread.
+ * Errors:  negative errno. -EINVAL: a node or page size this host does not have. -ENOMEM: too few
+ *          free huge pages.
+ * Spec:    docs/memory.md, "Placement".
+ */
+#ifndef MEM_PLACE_H
+#define MEM_PLACE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/compiler.h"
+
+enum gmem_pages { GMEM_PAGES_4K, GMEM_PAGES_THP, GMEM_PAGES_2M, GMEM_PAGES_1G };
+
+struct gmem_place {
+	enum gmem_pages pages;
+	bool prefault;
+	int node; /* host NUMA node, PLACE_NODE_ANY: the kernel's choice */
+};
+#define PLACE_NODE_ANY (-1)
+
+/* Bytes of a page of @pages (THP counts as 4 KiB: it is advice). */
+uint64_t place_page_bytes(enum gmem_pages pages);
+/* Is @node a NUMA node with memory here? */
+bool place_node_exists(int node);
+/* Free huge pages of @bytes size on this host (-1: the size is not supported). */
+long place_free_hugepages(uint64_t bytes);
+/* Bind [addr, addr+len) to @node before it is touched. */
+MUST_CHECK int place_bind(void *addr, size_t len, int node);
+/* Touch every page of the mapping, on all the CPUs we may run on. */
+MUST_CHECK int place_prefault(void *addr, size_t len);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * notifier.h - one bit of "something happened", carried by an eventfd or by a function.
+ *
+ * Layer:   sync
+ * Threads: notifier_signal from any; notifier_set_fn as its comment says; the rest from the owner.
+ * Errors:  negative errno. -EMFILE, -ENFILE: descriptors ran out.
+ * Spec:    eventfd(2).
+ */
+#ifndef SYNC_NOTIFIER_H
+#define SYNC_NOTIFIER_H
+#include <stdatomic.h>
+#include <stdint.h>
+#include "base/compiler.h"
+
+/*
+ * The eventfd is stable from init to fini, so KVM or another process can hold it. While @fn is set
+ * signals go to fn(ctx) on the signalling thread instead (INTx lines, tests).
+ */
+struct notifier {
+	int fd;                           /* immutable; -1: function only */
+	_Atomic(void (*)(void *ctx)) fn;  /* NULL: the eventfd */
+	void *ctx;                        /* immutable once fn was set */
+};
+
+/* With an eventfd, non-blocking and close-on-exec. */
+MUST_CHECK int notifier_init(struct notifier *n);
+/* Without one: only @fn. */
+void notifier_init_fn(struct notifier *n, void (*fn)(void *), void *ctx);
+void notifier_fini(struct notifier *n);
+
+/*
+ * Direct signals to @fn (which must be safe from any thread), or back to the eventfd with NULL.
+ * @ctx may be set once. A signal under way may still take the old road.
+ */
+void notifier_set_fn(struct notifier *n, void (*fn)(void *), void *ctx);
+
+/* Never blocks, never fails: an eventfd that is already pending stays pending. */
+void notifier_signal(struct notifier *n);
+
+/* Take the pending count of the eventfd (0: none). */
+uint64_t notifier_consume(struct notifier *n);
+/* Is a count pending? Does not take it. */
+bool notifier_is_pending(const struct notifier *n);
+
+#endif

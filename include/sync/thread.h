@@ -1,0 +1,39 @@
+/*
+ * thread.h - named, pinned, node-bound threads that are registered with RCU while they live.
+ *
+ * Layer:   sync
+ * Threads: thread_create/join from the creator; thread_signal from any thread before the join.
+ * Errors:  negative errno. -EAGAIN: a process or cgroup limit. -EINVAL: a CPU this host does not
+ *          have. -EPERM: real-time priority without the right to it.
+ * Spec:    docs/concurrency.md, "Threads".
+ */
+#ifndef SYNC_THREAD_H
+#define SYNC_THREAD_H
+#include <sched.h>
+#include "base/compiler.h"
+
+struct thread; /* from thread_create() to thread_join() */
+
+struct thread_attr {
+	const char *name;      /* at most 15 bytes reach the kernel */
+	const cpu_set_t *cpus; /* where it may run; NULL: anywhere. Copied. */
+	int rr_priority;       /* SCHED_RR priority, 0: ordinary scheduling */
+};
+
+/*
+ * Start fn(arg). Affinity and priority are in force before fn runs, and their failure is reported
+ * here. All signals are blocked in the new thread but the one of thread_signal().
+ */
+MUST_CHECK int thread_create(struct thread **out, const struct thread_attr *attr,
+			     void (*fn)(void *), void *arg);
+
+/* Wait for fn to return, free. NULL is fine. */
+void thread_join(struct thread *t);
+
+/* Interrupt a system call @t sits in (EINTR): a signal whose handler does nothing. */
+void thread_signal(struct thread *t);
+
+/* Kernel thread id of @t. */
+int thread_tid(const struct thread *t);
+
+#endif

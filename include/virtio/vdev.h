@@ -1,0 +1,143 @@
+/*
+ * vdev.h - the contract between a virtio transport and a device, whatever body the device has.
+ *
+ * Layer:   virtio
+ * Threads: ops are called by vCPU and control threads, under the device's lock, and never block;
+ *          queues are served by whatever threads the body owns. Upcalls (vdev_queue_stopped() and
+ *          so on) from any thread, never from inside an op.
+ * Errors:  negative errno from start only; a body that fails later says vdev_needs_reset().
+ * Spec:    VIRTIO 1.2 §2.1 (status), §2.2 (features), §3 (initialisation), §2.6.1 (queue reset).
+ *
+ * Behind the contract stands a device of ours in this process, a vhost-user frontend, or a kernel
+ * vhost device. Stopping is asynchronous: the driver polls the status (or queue_reset) register, so
+ * no vCPU ever waits for I/O in flight.
+ *
+ *     driver          transport            vdev.c                     body
+ *       DRIVER_OK  -> vdev_set_status() -> ops->start(q) for each  -> worker takes the queue
+ *       status = 0 -> vdev_set_status() -> ops->stop(q)  for each  -> worker drains it ...
+ *       reads != 0    vdev_status()                                   ... vdev_queue_stopped(q)
+ *       reads 0                            ops->reset(), status 0  <-
+ */
+#ifndef VIRTIO_VDEV_H
+#define VIRTIO_VDEV_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/compiler.h"
+#include "base/log.h"
+#include "mem/gmem.h"
+#include "sync/mutex.h"
+#include "sync/notifier.h"
+#include "virtio/queue.h"
+
+#define VDEV_MAX_QUEUES 64
+
+struct vdev;
+
+/* The body. Members may be NULL where it says so. */
+struct vdev_ops {
+	const char *name; /* "block" */
+	uint32_t id;      /* VIRTIO_ID_* */
+	/* Device configuration space; ranges past its end were cut off before. NULL: none/ignored. */
+	void (*config_read)(struct vdev *d, uint32_t off, void *buf, uint32_t len);
+	void (*config_write)(struct vdev *d, uint32_t off, const void *buf, uint32_t len);
+	/* May this set be accepted at FEATURES_OK? Dependencies only: it is a subset of the offer. NULL: yes. */
+	bool (*accept_features)(struct vdev *d, uint64_t features);
+	/* Serve queue @idx from now on. Failure: the device needs a reset. */
+	int (*start)(struct vdev *d, uint16_t idx, const struct vq_setup *s);
+	/* Take no more requests from @idx, finish those in flight, then vdev_queue_stopped(). */
+	void (*stop)(struct vdev *d, uint16_t idx);
+	/* All queues have stopped: forget what the driver set. NULL: nothing to forget. */
+	void (*reset)(struct vdev *d);
+	/* Free. All queues have stopped and the transport is gone. */
+	void (*destroy)(struct vdev *d);
+};
+
+/* The transport side. */
+struct vdev_host_ops {
+	/* Raise the configuration interrupt (any thread). */
+	void (*config_changed)(void *host);
+	/* The eventfd a kick of queue @idx signals, and the notifier of its interrupts. */
+	int (*queue_wires)(void *host, uint16_t idx, int *kick_fd, struct notifier **call);
+	/* A reset the driver asked for is complete (any thread). */
+	void (*reset_done)(void *host);
+};
+
+enum vdev_queue_state { VDEV_Q_OFF, VDEV_Q_ENABLED, VDEV_Q_RUNNING, VDEV_Q_STOPPING };
+
+struct vdev_queue {
+	uint16_t max_size, size;
+	enum vdev_queue_state state;
+	bool is_resetting; /* queue_reset was written; reads 1 until stopped */
+	gpa_t desc, driver, device;
+};
+
+/* Embedded in the body; reached back through container_of(). */
+struct vdev {
+	/* immutable once plugged */
+	const struct vdev_ops *ops;
+	uint64_t offered;       /* feature bits, transport bits included */
+	uint32_t config_bytes;  /* size of the configuration space */
+	uint16_t nr_queues;
+	struct gmem *mem;
+	const struct vdev_host_ops *host_ops;
+	void *host;
+	char id[32]; /* the user's name for it, or "block0" */
+	/* under lock */
+	struct mutex lock;
+	uint64_t accepted; /* what the driver selected */
+	uint8_t status;    /* VIRTIO_CONFIG_S_*, as the driver reads it */
+	bool is_resetting;
+	uint8_t generation;
+	struct vdev_queue q[VDEV_MAX_QUEUES];
+	struct log_rate log_rate;
+};
+
+/* Feature bits every device of ours offers on top of its own. */
+#define VDEV_TRANSPORT_FEATURES                                                                    \
+	((1ull << 32 /* VERSION_1 */) | (1ull << 28 /* INDIRECT */) |                              \
+	 (1ull << 29 /* EVENT_IDX */) | (1ull << 40 /* RING_RESET */))
+
+/* What every body's create fills in. @queue_size: the largest size of each queue. */
+MUST_CHECK int vdev_init(struct vdev *d, const struct vdev_ops *ops, struct gmem *mem,
+			 uint16_t nr_queues, uint16_t queue_size, uint32_t config_bytes,
+			 uint64_t features);
+void vdev_fini(struct vdev *d);
+/* ops->destroy(); NULL is fine. */
+void vdev_destroy(struct vdev *d);
+
+/* --- for transports: driver-visible state. All lock inside. --- */
+void vdev_attach(struct vdev *d, const struct vdev_host_ops *ops, void *host);
+uint64_t vdev_offered(struct vdev *d);
+void vdev_accept(struct vdev *d, unsigned word, uint32_t value); /* 32 bits at @word */
+uint32_t vdev_accepted(struct vdev *d, unsigned word);
+uint8_t vdev_status(struct vdev *d);
+/* A write to the status register; 0 starts a reset, which may complete later. */
+void vdev_set_status(struct vdev *d, uint8_t status);
+uint8_t vdev_generation(struct vdev *d);
+void vdev_config_read(struct vdev *d, uint32_t off, void *buf, uint32_t len);
+void vdev_config_write(struct vdev *d, uint32_t off, const void *buf, uint32_t len);
+
+/* Queue registers; @idx past the end reads as zero and ignores writes. */
+uint16_t vdev_queue_max(struct vdev *d, uint16_t idx);
+uint16_t vdev_queue_size(struct vdev *d, uint16_t idx);
+void vdev_queue_set_size(struct vdev *d, uint16_t idx, uint16_t size);
+enum vdev_area { VDEV_DESC, VDEV_DRIVER, VDEV_DEVICE };
+uint64_t vdev_queue_area(struct vdev *d, uint16_t idx, enum vdev_area a);
+void vdev_queue_set_area(struct vdev *d, uint16_t idx, enum vdev_area a, uint64_t addr);
+bool vdev_queue_enabled(struct vdev *d, uint16_t idx);
+void vdev_queue_enable(struct vdev *d, uint16_t idx);
+bool vdev_queue_resetting(struct vdev *d, uint16_t idx);
+void vdev_queue_reset(struct vdev *d, uint16_t idx);
+
+/* Machine stop or unplug: stop all queues as a reset would, without the driver. */
+void vdev_quiesce(struct vdev *d);
+bool vdev_is_quiet(struct vdev *d);
+
+/* --- upcalls of bodies; any thread --- */
+void vdev_queue_stopped(struct vdev *d, uint16_t idx);
+/* The configuration space changed: generation + interrupt. */
+void vdev_config_changed(struct vdev *d);
+/* The driver (or we) broke it: DEVICE_NEEDS_RESET + interrupt; queues take no more requests. */
+void vdev_needs_reset(struct vdev *d, const char *why);
+
+#endif
