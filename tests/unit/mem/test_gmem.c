@@ -1,0 +1,189 @@
+/* test_gmem.c - guest memory: translation, copies, sealing, placement. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "base/num.h"
+#include "mem/gmem.h"
+
+#define LOW_END    (4 * MIB)
+#define HIGH_START (16 * MIB)
+#define HIGH_END   (18 * MIB)
+
+static const struct gmem_place plain = { GMEM_PAGES_4K, false, PLACE_NODE_ANY };
+static const struct gmem_extent two[] = { { 0, LOW_END }, { HIGH_START, HIGH_END - HIGH_START } };
+
+static int setup(void **state)
+{
+	struct gmem *m = NULL;
+	assert_int_equal(gmem_create(&m, two, 2, &plain), 0);
+	*state = m;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	gmem_destroy(*state);
+	return 0;
+}
+
+static const struct {
+	uint64_t addr, len;
+	bool is_ram;
+} ranges[] = {
+	{ 0, 1, true },
+	{ 0, LOW_END, true },
+	{ LOW_END - 1, 1, true },
+	{ LOW_END - 1, 2, false },
+	{ LOW_END, 1, false },
+	{ HIGH_START - 1, 2, false },
+	{ HIGH_START, HIGH_END - HIGH_START, true },
+	{ HIGH_END, 1, false },
+	{ UINT64_MAX, 1, false },
+	{ HIGH_START, UINT64_MAX, false },
+	{ 0, UINT64_MAX, false },
+	{ UINT64_MAX - 1, UINT64_MAX, false },
+};
+
+static void only_whole_ranges_of_ram_translate(void **state)
+{
+	const struct gmem *m = *state;
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+		void *p = gmem_host(m, gpa(ranges[i].addr), ranges[i].len);
+		assert_int_equal(p != NULL, ranges[i].is_ram);
+		if (p)
+			assert_ptr_equal(p, gmem_map_of(m)->base + ranges[i].addr);
+	}
+}
+
+static void copies_are_all_or_nothing(void **state)
+{
+	struct gmem *m = *state;
+	char buf[8] = "unmoved";
+	assert_int_equal(gmem_read(m, gpa(LOW_END - 4), buf, 8), -EFAULT);
+	assert_string_equal(buf, "unmoved");
+	assert_int_equal(gmem_write(m, gpa(LOW_END - 4), "12345678", 8), -EFAULT);
+	assert_int_equal(gmem_read(m, gpa(LOW_END - 4), buf, 4), 0);
+	assert_memory_equal(buf, "\0\0\0\0ved", 7);
+	assert_int_equal(gmem_write(m, gpa(HIGH_START), "abc", 3), 0);
+	assert_int_equal(gmem_read(m, gpa(HIGH_START), buf, 3), 0);
+	assert_memory_equal(buf, "abc", 3);
+	assert_int_equal(gmem_zero(m, gpa(HIGH_START + 1), 1), 0);
+	assert_int_equal(gmem_read(m, gpa(HIGH_START), buf, 3), 0);
+	assert_memory_equal(buf, "a\0c", 3);
+	assert_int_equal(gmem_zero(m, gpa(HIGH_END - 1), 2), -EFAULT);
+	assert_int_equal(gmem_read(m, gpa(UINT64_MAX), buf, 0), 0);
+}
+
+static void files_load_straight_and_say_when_short(void **state)
+{
+	struct gmem *m = *state;
+	char buf[4] = { 0 };
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	assert_int_equal(write(fd, "0123456789", 10), 10);
+	assert_int_equal(gmem_load(m, gpa(0x1000), fd, 6, 4), 0);
+	assert_int_equal(gmem_read(m, gpa(0x1000), buf, 4), 0);
+	assert_memory_equal(buf, "6789", 4);
+	assert_int_equal(gmem_load(m, gpa(0x1000), fd, 7, 4), -ENODATA);
+	assert_int_equal(gmem_load(m, gpa(LOW_END), fd, 0, 1), -EFAULT);
+	assert_int_equal(gmem_load(m, gpa(0), -1, 0, 1), -EBADF);
+	close(fd);
+}
+
+static void nobody_can_shrink_the_file(void **state)
+{
+	const struct gmem_region *r = gmem_region_at(*state, 0);
+	assert_int_equal(ftruncate(r->fd, 0), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(fcntl(r->fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+}
+
+static void both_ends_see_the_same_bytes(void **state)
+{
+	struct gmem *m = *state, *peer = NULL;
+	struct gmem_region r[2] = { *gmem_region_at(m, 0), *gmem_region_at(m, 1) };
+	r[0].fd = dup(r[0].fd);
+	r[1].fd = dup(r[1].fd);
+	assert_int_equal(gmem_create_from(&peer, r, 2), 0);
+	assert_int_equal(gmem_write(peer, gpa(HIGH_START), "peer", 4), 0);
+	char buf[4];
+	assert_int_equal(gmem_read(m, gpa(HIGH_START), buf, 4), 0);
+	assert_memory_equal(buf, "peer", 4);
+	gmem_destroy(peer);
+	assert_int_equal(fcntl(r[1].fd, F_GETFD), -1);
+}
+
+static const struct {
+	const char *what;
+	struct gmem_extent e[2];
+	unsigned nr;
+} odd[] = {
+	{ "nothing", { { 0, 0 } }, 0 },
+	{ "empty extent", { { 0, 0 } }, 1 },
+	{ "unaligned length", { { 0, 4097 } }, 1 },
+	{ "unaligned start", { { 1, 4096 } }, 1 },
+	{ "overlap", { { 0, 8192 }, { 4096, 4096 } }, 2 },
+	{ "descending", { { 8192, 4096 }, { 0, 4096 } }, 2 },
+	{ "wraps", { { UINT64_MAX - 4095, 8192 } }, 1 },
+	{ "sum wraps", { { 0, 1ull << 63 }, { 1ull << 63, 1ull << 63 } }, 2 },
+};
+
+static void odd_extents_are_refused(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
+		struct gmem *m = NULL;
+		int err = gmem_create(&m, odd[i].e, odd[i].nr, &plain);
+		if (err != -EINVAL)
+			fail_msg("%s: %d", odd[i].what, err);
+		assert_null(m);
+	}
+}
+
+static void prefault_leaves_no_page_for_later(void **state)
+{
+	(void)state;
+	struct gmem *m = NULL;
+	struct gmem_place place = { GMEM_PAGES_4K, true, 0 };
+	struct gmem_extent e = { 0, 8 * MIB };
+	assert_int_equal(gmem_create(&m, &e, 1, &place), 0);
+	unsigned char seen[8 * MIB / 4096];
+	assert_int_equal(mincore(gmem_host(m, gpa(0), 8 * MIB), 8 * MIB, seen), 0);
+	for (size_t i = 0; i < sizeof(seen); i++)
+		assert_int_equal(seen[i] & 1, 1);
+	gmem_destroy(m);
+}
+
+static void impossible_placement_is_an_error(void **state)
+{
+	(void)state;
+	struct gmem *m = NULL;
+	struct gmem_extent e = { 0, GIB };
+	struct gmem_place nowhere = { GMEM_PAGES_4K, false, 9999 };
+	assert_int_equal(gmem_create(&m, &e, 1, &nowhere), -EINVAL);
+	struct gmem_place huge = { GMEM_PAGES_1G, false, PLACE_NODE_ANY };
+	if (place_free_hugepages(GIB) <= 0)
+		assert_int_not_equal(gmem_create(&m, &e, 1, &huge), 0);
+	assert_null(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(only_whole_ranges_of_ram_translate, setup, teardown),
+		cmocka_unit_test_setup_teardown(copies_are_all_or_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(files_load_straight_and_say_when_short, setup, teardown),
+		cmocka_unit_test_setup_teardown(nobody_can_shrink_the_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(both_ends_see_the_same_bytes, setup, teardown),
+		cmocka_unit_test(odd_extents_are_refused),
+		cmocka_unit_test(prefault_leaves_no_page_for_later),
+		cmocka_unit_test(impossible_placement_is_an_error),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
