@@ -13,6 +13,12 @@
 #include <unistd.h>
 #include "base/compiler.h"
 
+/* For a MUST_CHECK result that does not matter here; the line says why. */
+static inline void ignore(int err)
+{
+	(void)err;
+}
+
 /* Close @fd unless it is negative. Keeps errno. */
 static inline void fd_close(int fd)
 {
