@@ -18,6 +18,7 @@
  */
 struct notifier {
 	int fd;                           /* immutable; -1: function only */
+	bool owns_fd;                     /* immutable; so that fini of a zeroed one closes nothing */
 	_Atomic(void (*)(void *ctx)) fn;  /* NULL: the eventfd */
 	void *ctx;                        /* immutable once fn was set */
 };

@@ -5,7 +5,7 @@
  * Threads: readers are registered threads (thread_create() does it; main calls
  *          rcu_enter_thread()). rcu_synchronize() never inside a read section and never on a vCPU
  *          thread; rcu_defer() from any registered thread.
- * Errors:  none.
+ * Errors:  none. Without memory rcu_defer() waits out the grace period itself.
  * Spec:    docs/concurrency.md, "RCU".
  *
  * Together?  everything with everything: freely. Writers of one pointer exclude each other.
@@ -15,9 +15,30 @@
  */
 #ifndef SYNC_RCU_H
 #define SYNC_RCU_H
+/* Only liburcu's small inline functions: LGPL 2.1 §5 leaves those who use them their own licence. */
+#ifndef URCU_INLINE_SMALL_FUNCTIONS
 #define URCU_INLINE_SMALL_FUNCTIONS
+#endif
 #include <urcu/urcu-memb.h>
 #include "base/compiler.h"
+
+/* TSan does not see into liburcu: tell it that a grace period follows the sections it waited for. */
+#if defined(__SANITIZE_THREAD__)
+#define RCU_TSAN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RCU_TSAN
+#endif
+#endif
+#ifdef RCU_TSAN
+#include <sanitizer/tsan_interface.h>
+extern char rcu_tsan_grace;
+#define RCU_TSAN_ACQUIRE(p) __tsan_acquire(p)
+#define RCU_TSAN_RELEASE(p) __tsan_release(p)
+#else
+#define RCU_TSAN_ACQUIRE(p) ((void)0)
+#define RCU_TSAN_RELEASE(p) ((void)0)
+#endif
 
 /* Register, deregister the calling thread; nests not. */
 void rcu_enter_thread(void);
@@ -30,6 +51,7 @@ static inline void rcu_lock(void)
 
 static inline void rcu_unlock(void)
 {
+	RCU_TSAN_RELEASE(&rcu_tsan_grace);
 	urcu_memb_read_unlock();
 }
 

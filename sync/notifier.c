@@ -1,0 +1,84 @@
+/* notifier.c - see sync/notifier.h. */
+#include "sync/notifier.h"
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "base/err.h"
+
+int notifier_init(struct notifier *n)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	n->fd = fd;
+	n->owns_fd = true;
+	n->ctx = NULL;
+	atomic_init(&n->fn, NULL);
+	return 0;
+}
+
+void notifier_init_fn(struct notifier *n, void (*fn)(void *), void *ctx)
+{
+	n->fd = -1;
+	n->owns_fd = false;
+	n->ctx = ctx;
+	atomic_init(&n->fn, fn);
+}
+
+void notifier_fini(struct notifier *n)
+{
+	if (!n)
+		return;
+	if (n->owns_fd)
+		fd_close(n->fd);
+	n->fd = -1;
+	n->owns_fd = false;
+}
+
+void notifier_set_fn(struct notifier *n, void (*fn)(void *), void *ctx)
+{
+	if (fn) {
+		BUG_ON(n->ctx && n->ctx != ctx);
+		if (!n->ctx)
+			n->ctx = ctx;
+	}
+	/* release: pairs with the acquire in notifier_signal(), which then sees ctx */
+	atomic_store_explicit(&n->fn, fn, memory_order_release);
+}
+
+void notifier_signal(struct notifier *n)
+{
+	/* acquire: pairs with the release in notifier_set_fn() */
+	void (*fn)(void *) = atomic_load_explicit(&n->fn, memory_order_acquire);
+	if (fn) {
+		fn(n->ctx);
+		return;
+	}
+	uint64_t one = 1;
+	ssize_t put;
+	do {
+		put = write(n->fd, &one, sizeof(one));
+	} while (put < 0 && errno == EINTR);
+	/* EAGAIN: the counter is full, hence pending, which is all that was asked */
+}
+
+uint64_t notifier_consume(struct notifier *n)
+{
+	uint64_t count;
+	ssize_t got;
+	do {
+		got = read(n->fd, &count, sizeof(count));
+	} while (got < 0 && errno == EINTR);
+	return got == sizeof(count) ? count : 0;
+}
+
+bool notifier_is_pending(const struct notifier *n)
+{
+	struct pollfd p = { .fd = n->fd, .events = POLLIN };
+	int ready;
+	do {
+		ready = poll(&p, 1, 0);
+	} while (ready < 0 && errno == EINTR);
+	return ready > 0 && (p.revents & POLLIN);
+}

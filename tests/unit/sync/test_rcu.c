@@ -1,0 +1,134 @@
+/* test_rcu.c - a grace period outlasts the readers before it; deferred calls come once and late. */
+#include "sync/rcu.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include "sync/thread.h"
+
+struct snapshot {
+	int a, b;
+};
+
+static struct snapshot *current;
+static _Atomic bool is_over;
+
+static void read_snapshots(void *arg)
+{
+	unsigned *torn = arg;
+	while (!atomic_load(&is_over)) {
+		rcu_lock();
+		const struct snapshot *s = rcu_deref(current);
+		*torn += s->a != s->b;
+		rcu_unlock();
+	}
+}
+
+static struct snapshot *snapshot_of(int v)
+{
+	struct snapshot *s = malloc(sizeof(*s));
+	assert_non_null(s);
+	s->a = s->b = v;
+	return s;
+}
+
+static void readers_see_whole_snapshots_while_they_change(void **state)
+{
+	(void)state;
+	unsigned torn[2] = { 0 };
+	struct thread *t[2];
+	atomic_store(&is_over, false);
+	rcu_publish(current, snapshot_of(0));
+	for (unsigned i = 0; i < 2; i++) {
+		struct thread_attr attr = { .name = "reader" };
+		assert_int_equal(thread_create(&t[i], &attr, read_snapshots, &torn[i]), 0);
+	}
+	for (int i = 1; i <= 400; i++) {
+		struct snapshot *old = current;
+		rcu_publish(current, snapshot_of(i));
+		if (i % 2) {
+			rcu_synchronize();
+			old->a = -1; /* a reader still there would see it torn, and the sanitizers */
+			free(old);
+		} else {
+			rcu_defer(free, old);
+		}
+	}
+	atomic_store(&is_over, true);
+	for (unsigned i = 0; i < 2; i++) {
+		thread_join(t[i]);
+		assert_int_equal(torn[i], 0);
+	}
+	rcu_drain();
+	free(current);
+}
+
+struct stay {
+	sem_t entered, leave;
+	_Atomic bool has_left;
+};
+
+static void stay_inside(void *arg)
+{
+	struct stay *s = arg;
+	rcu_lock();
+	sem_post(&s->entered);
+	sem_wait(&s->leave);
+	atomic_store(&s->has_left, true);
+	rcu_unlock();
+}
+
+static void note_call(void *arg)
+{
+	struct stay *s = arg;
+	assert_true(atomic_load(&s->has_left));
+	sem_post(&s->entered);
+}
+
+static void a_deferred_call_waits_for_the_reader_inside(void **state)
+{
+	(void)state;
+	static struct stay s;
+	struct thread *t;
+	struct thread_attr attr = { .name = "reader" };
+	sem_init(&s.entered, 0, 0);
+	sem_init(&s.leave, 0, 0);
+	assert_int_equal(thread_create(&t, &attr, stay_inside, &s), 0);
+	sem_wait(&s.entered);
+	rcu_defer(note_call, &s);
+	assert_int_equal(sem_trywait(&s.entered), -1);
+	sem_post(&s.leave);
+	rcu_drain();
+	assert_int_equal(sem_trywait(&s.entered), 0); /* ran, once */
+	assert_int_equal(sem_trywait(&s.entered), -1);
+	thread_join(t);
+	sem_destroy(&s.entered);
+	sem_destroy(&s.leave);
+}
+
+static void sections_nest(void **state)
+{
+	(void)state;
+	rcu_lock();
+	rcu_lock();
+	rcu_unlock();
+	rcu_unlock();
+	rcu_synchronize(); /* would abort if one were still open */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(readers_see_whole_snapshots_while_they_change),
+		cmocka_unit_test(a_deferred_call_waits_for_the_reader_inside),
+		cmocka_unit_test(sections_nest),
+	};
+	rcu_enter_thread();
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	rcu_leave_thread();
+	return failed;
+}

@@ -1,0 +1,157 @@
+/* test_thread.c - names, CPUs, priorities, signals and failures of threads. */
+#include "sync/thread.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "sync/rcu.h"
+
+struct seen {
+	char name[16];
+	cpu_set_t cpus;
+	int tid, policy;
+	sigset_t blocked;
+};
+
+static void look_around(void *arg)
+{
+	struct seen *s = arg;
+	pthread_getname_np(pthread_self(), s->name, sizeof(s->name));
+	sched_getaffinity(0, sizeof(s->cpus), &s->cpus);
+	s->tid = gettid();
+	s->policy = sched_getscheduler(0);
+	pthread_sigmask(SIG_BLOCK, NULL, &s->blocked);
+	rcu_lock(); /* is registered, or liburcu aborts */
+	rcu_unlock();
+}
+
+static unsigned last_cpu(void)
+{
+	cpu_set_t all;
+	unsigned last = 0;
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	for (unsigned i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &all))
+			last = i;
+	return last;
+}
+
+static void has_the_name_the_cpus_and_the_mask_it_was_given(void **state)
+{
+	(void)state;
+	struct seen s = { 0 };
+	struct thread *t;
+	cpu_set_t one;
+	CPU_ZERO(&one);
+	CPU_SET(last_cpu(), &one);
+	struct thread_attr attr = { .name = "a-name-that-is-too-long", .cpus = &one };
+	assert_int_equal(thread_create(&t, &attr, look_around, &s), 0);
+	int tid = thread_tid(t);
+	thread_join(t);
+	assert_string_equal(s.name, "a-name-that-is-");
+	assert_true(CPU_EQUAL(&s.cpus, &one));
+	assert_int_equal(s.tid, tid);
+	assert_int_equal(s.policy, SCHED_OTHER);
+	assert_true(sigismember(&s.blocked, SIGINT));
+	assert_true(sigismember(&s.blocked, SIGTERM));
+	assert_false(sigismember(&s.blocked, SIGSEGV));
+	assert_false(sigismember(&s.blocked, SIGURG));
+}
+
+static void creating_leaves_the_callers_mask_alone(void **state)
+{
+	(void)state;
+	struct seen s;
+	struct thread *t;
+	sigset_t before, after;
+	struct thread_attr attr = { 0 };
+	pthread_sigmask(SIG_BLOCK, NULL, &before);
+	assert_int_equal(thread_create(&t, &attr, look_around, &s), 0);
+	pthread_sigmask(SIG_BLOCK, NULL, &after);
+	thread_join(t);
+	for (int sig = 1; sig < SIGRTMAX; sig++)
+		assert_int_equal(sigismember(&before, sig), sigismember(&after, sig));
+}
+
+static void a_cpu_that_does_not_exist_is_refused(void **state)
+{
+	(void)state;
+	struct seen s;
+	struct thread *t = NULL;
+	cpu_set_t set;
+	struct thread_attr attr = { .cpus = &set };
+	CPU_ZERO(&set);
+	CPU_SET(CPU_SETSIZE - 1, &set);
+	assert_int_equal(thread_create(&t, &attr, look_around, &s), -EINVAL);
+	CPU_SET(last_cpu(), &set); /* one of two is missing: the kernel alone would not tell */
+	assert_int_equal(thread_create(&t, &attr, look_around, &s), -EINVAL);
+	assert_null(t);
+}
+
+static void a_priority_is_in_force_or_refused(void **state)
+{
+	(void)state;
+	struct seen s = { 0 };
+	struct thread *t = NULL;
+	struct thread_attr attr = { .rr_priority = 1 };
+	int err = thread_create(&t, &attr, look_around, &s);
+	if (err) {
+		assert_int_equal(err, -EPERM);
+		return;
+	}
+	thread_join(t);
+	assert_int_equal(s.policy, SCHED_RR);
+	attr.rr_priority = 1000;
+	assert_int_equal(thread_create(&t, &attr, look_around, &s), -EINVAL);
+}
+
+static _Atomic int woken;
+
+static void sleep_long(void *arg)
+{
+	(void)arg;
+	struct timespec ts = { .tv_sec = 60 };
+	if (nanosleep(&ts, NULL) < 0 && errno == EINTR)
+		atomic_store(&woken, 1);
+}
+
+static void a_signal_ends_a_system_call(void **state)
+{
+	(void)state;
+	struct thread *t;
+	struct thread_attr attr = { .name = "sleeper" };
+	atomic_store(&woken, 0);
+	assert_int_equal(thread_create(&t, &attr, sleep_long, NULL), 0);
+	while (!atomic_load(&woken)) { /* it may not have fallen asleep yet: again */
+		thread_signal(t);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	thread_join(t);
+}
+
+static void joining_nothing_is_fine(void **state)
+{
+	(void)state;
+	thread_join(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(has_the_name_the_cpus_and_the_mask_it_was_given),
+		cmocka_unit_test(creating_leaves_the_callers_mask_alone),
+		cmocka_unit_test(a_cpu_that_does_not_exist_is_refused),
+		cmocka_unit_test(a_priority_is_in_force_or_refused),
+		cmocka_unit_test(a_signal_ends_a_system_call),
+		cmocka_unit_test(joining_nothing_is_fine),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
