@@ -1,0 +1,1 @@
+"""A test host in an emulator: see host.py."""

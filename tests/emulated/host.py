@@ -1,0 +1,221 @@
+"""An emulated x86 host with /dev/kvm: Debian's kernel in QEMU's TCG with SVM, for what the real host cannot boot.
+
+The programs under test come in through an initramfs, with their libraries; results go out as a tar on a virtio
+disk; disks of the caller's can be attached and are looked at afterwards from outside.  It proves correctness,
+never speed: everything in it is ten to a hundred times slower than on a real machine.
+
+Debian 12's own QEMU 7.2 is reliable with one CPU, which is the default here.  For two, name a newer one with
+VMM_TEST_QEMU (10.0 or later).
+"""
+import os
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import termios
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emulated.image import Cargo, base_image
+from support.linux_guest import EMULATED_PARAMETERS
+from support.scratch import die_with_parent, scratch_folder
+
+TIMED_OUT = 124
+HOST_DIED = 125
+READY_SECONDS = 120
+RESULTS_BYTES = 256 << 20
+
+
+@dataclass
+class Outcome:
+    """How a session went: the test's status (or TIMED_OUT, HOST_DIED), and each try with its reason and times."""
+
+    status: int = HOST_DIED
+    attempts: list = field(default_factory=list)
+    results: Path = None
+
+
+@dataclass
+class Terminal:
+    """The host's second and third serial port are our standard output and error; interactive: input as well."""
+
+    interactive: bool = False
+
+
+class EmulatedHost:
+    """One configuration of the emulated host; run() may be called more than once."""
+
+    def __init__(self, kernel, cpus=1, memory_mib=1536, numa_nodes=1, qemu=None, verbose=False):
+        self.kernel = kernel
+        self.cpus = cpus
+        self.memory_mib = memory_mib
+        self.numa_nodes = numa_nodes
+        self.qemu = shlex.split(qemu or os.environ.get("VMM_TEST_QEMU") or "qemu-system-x86_64")
+        self.verbose = verbose
+        self.cargo = Cargo()
+        self.disks = []
+        self.extra_arguments = []
+
+    def add_disk(self, path, serial, is_readonly=False):
+        """Attach the image @path; the name of its device in the host."""
+        self.disks.append((Path(path), serial, is_readonly))
+        return f"/dev/vd{chr(ord('a') + len(self.disks) - 1)}"
+
+    def run(self, script, results, timeout_s, terminal=None):
+        """Run the shell @script as root in the host; what it leaves in /out comes back in the folder @results.
+
+        A session that times out or whose host dies is tried once more (an emulator on a loaded machine does that
+        now and then), unless somebody has seen output of the first try.  The outcome lists both tries.
+        """
+        outcome = Outcome(results=Path(results))
+        for _ in range(2):
+            session = _Session(self, script, outcome.results, timeout_s, terminal)
+            outcome.status = session.run()
+            outcome.attempts.append(session.summary(outcome.status))
+            if outcome.status not in (TIMED_OUT, HOST_DIED) or (terminal and session.ready_s):
+                break
+        return outcome
+
+    def qemu_command(self, initramfs, results_disk, ports, terminal):
+        """QEMU's command line; @ports are descriptors for the console and, with a @terminal, its output and errors."""
+        parameters = f"console=ttyS0 quiet panic=-1 apparmor=0 selinux=0 {EMULATED_PARAMETERS}"
+        command = [
+            *self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,+svm,-la57",
+            "-smp", str(self.cpus), "-m", str(self.memory_mib), *self._numa_arguments(),
+            "-kernel", str(self.kernel.vmlinux), "-initrd", str(initramfs), "-append", parameters,
+            *_port("console", ports[0]),
+        ]  # fmt: skip
+        if terminal and terminal.interactive:
+            command += ["-chardev", "stdio,id=terminal,signal=off", "-serial", "chardev:terminal"]
+        elif terminal:
+            command += _port("terminal", ports[1])
+        if terminal:
+            command += _port("errors", ports[2])
+        for number, (path, serial, is_readonly) in enumerate([*self.disks, (results_disk, "results", False)]):
+            drive = f"if=none,id=disk{number},file={path},format=raw,cache=unsafe,discard=unmap"
+            command += ["-drive", drive + (",readonly=on" if is_readonly else "")]
+            command += ["-device", f"virtio-blk-pci,drive=disk{number},serial={serial}"]
+        return command + self.extra_arguments
+
+    def _numa_arguments(self):
+        arguments = []
+        for node in range(self.numa_nodes if self.numa_nodes > 1 else 0):
+            size_mib = self.memory_mib // self.numa_nodes
+            cpus = f"{node * self.cpus // self.numa_nodes}-{(node + 1) * self.cpus // self.numa_nodes - 1}"
+            arguments += ["-object", f"memory-backend-ram,id=memory{node},size={size_mib}M"]
+            arguments += ["-numa", f"node,nodeid={node},memdev=memory{node},cpus={cpus}"]
+        return arguments
+
+
+def _port(name, descriptor):
+    """A serial port whose output goes to @descriptor, which QEMU inherits under the same number."""
+    fdset = f"fd={descriptor},set={descriptor}"
+    chardev = f"file,id={name},path=/dev/fdset/{descriptor},append=on"
+    return ["-add-fd", fdset, "-chardev", chardev, "-serial", f"chardev:{name}"]
+
+
+class _Session:
+    """One boot of the host, from files to exit status."""
+
+    def __init__(self, host, script, results, timeout_s, terminal):
+        self.host = host
+        self.script = script
+        self.results = results
+        self.timeout_s = timeout_s
+        self.terminal = terminal
+        self.status = None
+        self.ready_s = self.end_s = 0.0
+        self.started = time.monotonic()
+
+    def summary(self, status):
+        """One line for the record."""
+        reason = {TIMED_OUT: "timed out", HOST_DIED: "host died"}.get(status, f"status {status}")
+        return f"{reason}: ready after {self.ready_s:.1f} s, end after {self.end_s:.1f} s, of {self.elapsed():.1f} s"
+
+    def elapsed(self):
+        return time.monotonic() - self.started
+
+    def run(self):
+        self.results.mkdir(parents=True, exist_ok=True)
+        with scratch_folder("emulated") as work:
+            self.host.cargo.add_text(self.script, "test", 0o755)
+            base = base_image(self.host.kernel)
+            self.host.cargo.write(base, work / "initramfs")
+            disk = work / "results.img"
+            with open(disk, "wb") as out:
+                out.truncate(RESULTS_BYTES)
+            self.started = time.monotonic()
+            is_in_time = self._boot(work / "initramfs", disk)
+            self._unpack(disk)
+        if not is_in_time:
+            return TIMED_OUT
+        return HOST_DIED if self.status is None else self.status
+
+    def _boot(self, initramfs, disk):
+        """Start QEMU and follow the console until it ends; False when the time is up."""
+        read_end, write_end = os.pipe()
+        # Copies, because QEMU does not take the standard descriptors themselves.
+        ports = [write_end, *([os.dup(1), os.dup(2)] if self.terminal else [])]
+        is_interactive = bool(self.terminal and self.terminal.interactive)
+        modes = termios.tcgetattr(0) if is_interactive and os.isatty(0) else None
+        qemu = subprocess.Popen(
+            self.host.qemu_command(initramfs, disk, ports, self.terminal),
+            stdin=None if is_interactive else subprocess.DEVNULL,
+            stdout=None if is_interactive else subprocess.DEVNULL,
+            pass_fds=ports,
+            preexec_fn=die_with_parent,
+            start_new_session=not is_interactive,
+        )
+        for port in ports:
+            os.close(port)
+        try:
+            return self._follow(read_end, qemu)
+        finally:
+            _stop(qemu)
+            os.close(read_end)
+            if modes:
+                termios.tcsetattr(0, termios.TCSADRAIN, modes)
+
+    def _follow(self, console, qemu):
+        """Read the console line by line; False when the host is not ready, or the test not done, in time."""
+        pending = b""
+        with open(self.results / "console.log", "w", encoding="utf-8") as log:
+            while True:
+                limit_s = self.timeout_s if self.ready_s else min(READY_SECONDS, self.timeout_s)
+                left_s = limit_s - self.elapsed()
+                if left_s <= 0:
+                    return False
+                if not select.select([console], [], [], left_s)[0]:
+                    continue
+                data = os.read(console, 65536)
+                if not data:
+                    qemu.wait(10)
+                    return True
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    self._note_line(line.decode("utf-8", "replace").rstrip("\r"), log)
+
+    def _note_line(self, line, log):
+        log.write(f"{self.elapsed():8.3f} {line}\n")
+        log.flush()
+        if self.host.verbose:
+            print(f"{self.elapsed():8.3f} {line}", file=sys.stderr, flush=True)
+        if line.startswith("EMULATED-READY"):
+            self.ready_s = self.elapsed()
+        elif line.startswith("EMULATED-END "):
+            self.status = int(line.split()[1])
+            self.end_s = self.elapsed()
+
+    def _unpack(self, disk):
+        """Take the results off the disk; a host that died has left none, or half."""
+        subprocess.run(["tar", "-C", self.results, "-xf", disk], capture_output=True, check=False)
+
+
+def _stop(process):
+    """End @process now, if it has not ended by itself."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
