@@ -1,0 +1,1 @@
+"""Booting real Linux guests: `dev run` and the boot tests."""
