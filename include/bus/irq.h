@@ -21,7 +21,7 @@ struct irq_chip_ops {
 	void (*msi_free)(void *ctx, uint32_t gsi);
 	/* What an interrupt on route @gsi writes from now on. */
 	int (*msi_set)(void *ctx, uint32_t gsi, uint64_t addr, uint32_t data);
-	/* From now on a write to eventfd @fd raises @gsi; a count already pending raises it at once. */
+	/* From now on a write to eventfd @fd raises @gsi; a count already pending does so now. */
 	int (*irqfd_add)(void *ctx, uint32_t gsi, int fd);
 	/* No longer. Writes accumulate in the eventfd again. */
 	void (*irqfd_del)(void *ctx, uint32_t gsi, int fd);
@@ -50,5 +50,15 @@ static inline void irq_line_pulse(const struct irq_line *l)
 	irq_line_set(l, true);
 	irq_line_set(l, false);
 }
+
+/*
+ * Inputs that several devices drive: the OR of their lines. Each device drives its line up once and
+ * down once, as devices do that remember their level.
+ */
+struct irq_share; /* from irq_share_create() to irq_share_destroy() */
+MUST_CHECK int irq_share_create(struct irq_share **out, const struct irq_chip *chip);
+void irq_share_destroy(struct irq_share *s);
+/* Lines of devices that share are made of this chip, which serves nothing else. Lives with @s. */
+const struct irq_chip *irq_share_chip(struct irq_share *s);
 
 #endif

@@ -20,20 +20,24 @@
 #include "sync/mutex.h"
 
 #define PCI_CONFIG_BYTES 4096
-#define PCI_NR_BARS      6
+#define PCI_NR_BARS	 6
 
 struct pci_func;
 
 /* What a function is told. All members may be NULL. */
 struct pci_func_ops {
-	/* BAR @bar answers at @addr from now on (@is_on), or no longer does. vCPU or control thread,
-	 * under the function's lock. Doorbells are (re)registered here. */
+	/*
+	 * BAR @bar answers at @addr from now on (@is_on), or no longer does. vCPU or control
+	 * thread, under the function's lock, so take none that is held around pci_func_set_intx().
+	 * Doorbells are (re)registered here.
+	 */
 	void (*bar_mapped)(struct pci_func *f, unsigned bar, uint64_t addr, bool is_on);
-	/* The MSI-X enable bit, the function mask or INTx-disable changed. */
+	/* The MSI-X enable bit, the function mask or INTx-disable changed. vCPU, no lock held. */
 	void (*irq_mode_changed)(struct pci_func *f);
-	/* After a driver wrote @len bytes at @off of the device-specific part (a capability body). */
+	/* After a driver wrote @len bytes at @off of a capability body. vCPU, no lock held. */
 	void (*config_written)(struct pci_func *f, uint16_t off, unsigned len);
-	/* Before the driver's read at @off of a capability body: refresh what stands there. */
+	/* Before the driver's read at @off of a capability body: refresh what stands there. vCPU,
+	 * no lock held. */
 	void (*config_reading)(struct pci_func *f, uint16_t off, unsigned len);
 };
 
@@ -42,7 +46,7 @@ struct pci_ident {
 	uint16_t vendor, device, subvendor, subdevice;
 	uint32_t class_code; /* 24 bits: class, subclass, interface */
 	uint8_t revision;
-	bool has_intx;       /* interrupt pin A */
+	bool has_intx; /* interrupt pin A */
 };
 
 enum pci_bar_kind { PCI_BAR_MEM32, PCI_BAR_MEM64, PCI_BAR_MEM64_PREFETCH, PCI_BAR_IO };
@@ -69,10 +73,11 @@ struct pci_func {
 	struct mutex lock;
 	uint8_t config[PCI_CONFIG_BYTES];
 	uint8_t writable[PCI_CONFIG_BYTES]; /* 1: the driver may write this bit */
-	uint8_t write_clear[256];           /* 1: writing one clears this bit */
+	uint8_t write_clear[256];	    /* 1: writing one clears this bit */
 	struct pci_bar bars[PCI_NR_BARS];
-	uint16_t next_cap, last_cap;        /* while being built: free byte, end of the chain */
-	bool intx_level;
+	uint16_t next_cap, last_cap;  /* while being built: free byte, end of the chain */
+	bool intx_level, intx_driven; /* what the device wants, what the line shows */
+	bool is_plugged;
 	/* immutable once plugged */
 	const struct pci_host *host;
 	struct irq_line intx;
@@ -98,19 +103,20 @@ MUST_CHECK int pci_func_add_cap(struct pci_func *f, uint8_t id, const void *body
 
 /*
  * Append an MSI-X capability for @nr_vectors with the table at @table_off and the PBA at @pba_off
- * of BAR @bar. The owner of the BAR forwards those accesses to f->msix, which exists once plugged.
+ * of BAR @bar. The owner of the BAR forwards those accesses to f->msix, which exists from
+ * pci_func_plug() to pci_func_fini().
  */
 MUST_CHECK int pci_func_add_msix(struct pci_func *f, uint16_t nr_vectors, unsigned bar,
 				 uint32_t table_off, uint32_t pba_off);
 
-/* Called by the root bridge: connect, create f->msix, map nothing yet. */
+/* Called by pci_bus_add(): connect, create f->msix, map nothing yet. @host outlives @f. */
 MUST_CHECK int pci_func_plug(struct pci_func *f, const struct pci_host *host, uint16_t bdf,
 			     const struct irq_line *intx);
 /* Give BAR @bar its first address (the firmware's part). */
 void pci_func_set_bar(struct pci_func *f, unsigned bar, uint64_t addr);
 /* Let BARs answer: set memory, I/O and bus-master enable (the firmware's part). */
 void pci_func_enable(struct pci_func *f);
-/* Withdraw all BARs and disconnect. Control thread. */
+/* Withdraw all BARs, lower INTx, wait until no handler runs. Control thread. */
 void pci_func_unplug(struct pci_func *f);
 
 /* Guest configuration accesses; @off + @len <= PCI_CONFIG_BYTES, @len 1, 2 or 4. */
@@ -141,9 +147,10 @@ void pci_bus_destroy(struct pci_bus *b);
 
 /*
  * Plug @f into the lowest free slot (@slot < 0) or into @slot, assign its BARs, enable it.
- * Returns the slot.
+ * Returns the slot. Control thread; the machine may be running.
  */
 MUST_CHECK int pci_bus_add(struct pci_bus *b, struct pci_func *f, int slot);
+/* Take @f out. When it returns no vCPU is inside @f. Control thread. */
 void pci_bus_remove(struct pci_bus *b, struct pci_func *f);
 
 /* Configuration access by bus/device/function: absent functions read as ones. vCPU threads. */
