@@ -26,7 +26,8 @@
 /* What a driver told about a queue, and what the transport adds. Plain values: copied at start. */
 struct vq_setup {
 	uint16_t size;               /* entries; a power of two unless packed */
-	uint16_t next;               /* where to go on (0 after reset): split: available index */
+	uint16_t next;               /* where to go on (0 after reset): split: available index;
+				      * packed: descriptor, and the inverted wrap counter in bit 15 */
 	gpa_t desc, driver, device;  /* descriptor area, driver area, device area */
 	uint64_t features;           /* negotiated: INDIRECT, EVENT_IDX, PACKED, ... */
 	struct gmem *mem;
@@ -34,9 +35,9 @@ struct vq_setup {
 	struct notifier *call;       /* where to signal used buffers; outlives the queue */
 };
 
-/* One request of the driver: copied, checked, translated. */
+/* One request of the driver: copied, checked, translated. Empty buffers are left out. */
 struct vq_chain {
-	uint16_t head;           /* identity until vq_push() */
+	uint16_t head;           /* identity until vq_push(): below the queue size */
 	uint16_t nr_out, nr_in;  /* segments the device reads, then those it writes */
 	uint32_t out_bytes, in_bytes;
 	struct iovec *iov;       /* nr_out + nr_in host ranges, in order */
@@ -45,12 +46,22 @@ struct vq_chain {
 
 /* Counters of one queue, written by its owner only, read by anybody (relaxed). */
 struct vq_stats {
-	uint64_t requests, kicks, interrupts, passes, errors;
+	uint64_t requests;   /* whose results were published */
+	uint64_t kicks;      /* vq_count_kick() */
+	uint64_t interrupts; /* sent by vq_signal() */
+	uint64_t passes;     /* publications that held something */
+	uint64_t errors;     /* faults of the driver */
 };
 
 struct vq; /* layout in virtio/queue_priv.h, for the ring engine and its benchmarks */
 
-/* -EINVAL: size or alignment the specification forbids. -EFAULT: an area outside guest RAM. */
+/*
+ * Would vq_create() accept this? -EINVAL: size or alignment the specification forbids. -EFAULT: an
+ * area outside guest RAM. The wires are not looked at.
+ */
+MUST_CHECK int vq_check(const struct vq_setup *setup);
+
+/* Errors of vq_check(), and -ENOMEM. */
 MUST_CHECK int vq_create(struct vq **out, const struct vq_setup *setup);
 void vq_destroy(struct vq *q);
 
