@@ -4,7 +4,8 @@
  * Layer:   bus
  * Threads: all functions lock inside; table accesses come from vCPUs, attach and detach from
  *          control or vCPU threads. Signals never pass through here: they are eventfd writes.
- * Errors:  negative errno. -ENOSPC: no message route left. -EINVAL: no such vector.
+ * Errors:  negative errno. -ENOSPC: no message route left. -EINVAL: no such vector, no eventfd.
+ *          A host that refuses to wire a vector while the guest runs leaves it pending.
  * Spec:    PCI 3.0 §6.8.2; PCIe 5.0 §7.7.2.
  *
  * A source of interrupts is an eventfd. While its vector may fire, the eventfd is wired to the
@@ -37,8 +38,12 @@ void msix_pba_read(struct msix *m, uint64_t off, void *data, unsigned len);
 void msix_control(struct msix *m, bool is_enabled, bool is_masked);
 bool msix_is_enabled(struct msix *m);
 
-/* Wire @n->fd to @vector (MSIX_NO_VECTOR: to none). @n may be attached once; detach to change. */
+/*
+ * Wire @n->fd to @vector (MSIX_NO_VECTOR: to none). Several may share a vector. -EEXIST: @n is
+ * attached; detach to change.
+ */
 MUST_CHECK int msix_attach(struct msix *m, uint16_t vector, struct notifier *n);
+/* A count that could not go out stays in the eventfd. */
 void msix_detach(struct msix *m, struct notifier *n);
 
 /* Function reset: all vectors masked, disabled, table zeroed. Sources stay attached. */
