@@ -11,6 +11,8 @@
 #ifndef X86_64_LAYOUT_H
 #define X86_64_LAYOUT_H
 
+/* clang-format off */
+
 /* --- guest-physical memory --- */
 #define LAYOUT_LOW_RAM_END    0xc0000000ull /* RAM from 0 up to here, the rest from 4 GiB */
 #define LAYOUT_HIGH_RAM_START 0x100000000ull
@@ -86,5 +88,7 @@
 
 #define LAYOUT_IOAPIC_ID      0u
 #define LAYOUT_S5_SLP_TYP     5u
+
+/* clang-format on */
 
 #endif
