@@ -1,0 +1,188 @@
+/*
+ * main.c - from the loader to the tests and out again.
+ *
+ * Command line: `test=NAME[,NAME…]`: a name, a group (`blk`), or `all`; without it the names are
+ * listed. Output, one line each: `ok NAME`, `FAIL NAME: why`, `skip NAME: why`, `info …`, and at
+ * last `done P passed F failed S skipped`. Powers off where nothing failed, else resets.
+ */
+#include "acpi.h"
+#include "boot.h"
+#include "clock.h"
+#include "cpu.h"
+#include "io.h"
+#include "mem.h"
+#include "pci.h"
+#include "power.h"
+#include "test.h"
+
+static const struct test *const tables[] = {
+	platform_tests, serial_tests,	pci_tests, transport_tests, irq_tests,	   queue_tests,
+	blk_tests,	blk_load_tests, rng_tests, console_tests,   hostile_tests, reset_tests,
+};
+
+/* Ways to end that `test=` also takes, alone; none returns. */
+static const struct {
+	const char *name;
+	void (*fn)(void);
+} actions[] = {
+	{ "first", power_off },
+	{ "poweroff", power_off },
+	{ "reset", power_reset },
+	{ "reset-i8042", power_reset_i8042 },
+	{ "triplefault", power_triple_fault },
+	{ "hang", power_hang },
+};
+
+static struct {
+	unsigned passed, failed, skipped;
+	char why[256];
+} result;
+
+static enum verdict give_reason(enum verdict v, const char *fmt, va_list ap)
+{
+	if (!result.why[0])
+		(void)format_v(result.why, sizeof(result.why), fmt, ap); /* cut short is fine */
+	return v;
+}
+
+enum verdict test_fail(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	enum verdict v = give_reason(FAIL, fmt, ap);
+	va_end(ap);
+	return v;
+}
+
+enum verdict test_skip(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	enum verdict v = give_reason(SKIP, fmt, ap);
+	va_end(ap);
+	return v;
+}
+
+enum verdict test_fail_at(const char *claim, const char *file, unsigned line)
+{
+	return test_fail("%s:%u: %s", file, line, claim);
+}
+
+bool test_equal(uint64_t a, uint64_t b, const char *what, const char *file, unsigned line)
+{
+	if (a != b)
+		(void)test_fail("%s:%u: %s is 0x%lx, not 0x%lx", file, line, what, a, b);
+	return a == b;
+}
+
+/* Is @name chosen by one of the comma-separated words of @wanted? */
+static bool is_chosen(const char *name, const char *wanted)
+{
+	for (const char *w = wanted; *w;) {
+		size_t len = 0;
+		while (w[len] && w[len] != ',')
+			len++;
+		bool is_all = len == 3 && mem_equal(w, "all", 3);
+		size_t n = str_len(name);
+		if (is_all ||
+		    (len <= n && mem_equal(w, name, len) && (len == n || name[len] == '.')))
+			return true;
+		w += len + (w[len] == ',');
+	}
+	return false;
+}
+
+static void run_one(const struct test *t)
+{
+	result.why[0] = '\0';
+	heap_empty();
+	uint64_t begin = clock_us();
+	enum verdict v = t->fn();
+	switch (v) {
+	case PASS:
+		result.passed++;
+		print("ok %s (%lu us)\n", t->name, clock_us() - begin);
+		break;
+	case SKIP:
+		result.skipped++;
+		print("skip %s: %s\n", t->name, result.why);
+		break;
+	case FAIL:
+		result.failed++;
+		print("FAIL %s: %s\n", t->name, result.why);
+	}
+}
+
+static void for_each_test(const char *wanted, void (*fn)(const struct test *t))
+{
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+		for (const struct test *t = tables[i]; t->name; t++)
+			if (is_chosen(t->name, wanted))
+				fn(t);
+}
+
+static void list_one(const struct test *t)
+{
+	print("test %s\n", t->name);
+}
+
+static void list(void)
+{
+	for_each_test("all", list_one);
+	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
+		print("action %s\n", actions[i].name);
+}
+
+static void act(const char *wanted)
+{
+	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
+		if (str_equal(wanted, actions[i].name))
+			actions[i].fn();
+}
+
+static void machine_init(struct cpu *c)
+{
+	trap_init();
+	heap_init(boot_ram_end_here());
+	clock_init();
+	apic_init(c);
+	pic_disable();
+	irq_on();
+	pci_init();
+}
+
+static void run(const char *wanted)
+{
+	print("info boot %s, %s, tsc %lu kHz, %u cpus\n", boot_info()->protocol,
+	      cpu_is_native() ? "native" : "plain", clock_tsc_khz(), acpi_cpus());
+	for_each_test(wanted, run_one);
+	if (!(result.passed + result.failed + result.skipped)) {
+		result.failed++;
+		print("FAIL %s: no such test\n", wanted);
+	}
+	print("done %u passed %u failed %u skipped\n", result.passed, result.failed,
+	      result.skipped);
+}
+
+void guest_main(const struct boot_params *params, const struct hvm_start_info *pvh);
+
+void guest_main(const struct boot_params *params, const struct hvm_start_info *pvh)
+{
+	struct cpu *c = cpu_this();
+	char wanted[512];
+	trap_init_early();
+	native_init(c);
+	boot_init(params, pvh);
+	acpi_init();
+	bool has_wish = boot_param("test", wanted, sizeof(wanted));
+	act(wanted);
+	if (!has_wish || str_equal(wanted, "list")) {
+		list();
+		power_off();
+	}
+	machine_init(c);
+	run(wanted);
+	if (result.failed)
+		power_reset();
+	power_off();
+}

@@ -1,0 +1,49 @@
+/*
+ * power.c - see power.h.
+ */
+#include "power.h"
+#include "acpi.h"
+#include "cpu.h"
+#include "io.h"
+#include "print.h"
+
+#define RESET_PORT  0xcf9
+#define I8042_PORT  0x64
+#define I8042_RESET 0xfe
+#define PM1_SLP_EN  (1u << 13)
+
+void power_off(void)
+{
+	out16(acpi_pm1a_control(), (uint16_t)(PM1_SLP_EN | acpi_s5_type() << 10));
+	power_hang();
+}
+
+void power_reset(void)
+{
+	out8(RESET_PORT, 0x06);
+	power_hang();
+}
+
+void power_reset_i8042(void)
+{
+	out8(I8042_PORT, I8042_RESET);
+	power_hang();
+}
+
+/* No handler, no double fault handler. */
+void power_triple_fault(void)
+{
+	static const struct PACKED {
+		uint16_t limit;
+		uint64_t base;
+	} none;
+	__asm__ volatile("lidt %0; ud2" : : "m"(none));
+	power_hang();
+}
+
+void power_hang(void)
+{
+	irq_off();
+	for (;;)
+		cpu_pause();
+}
