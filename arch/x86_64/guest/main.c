@@ -16,8 +16,9 @@
 #include "test.h"
 
 static const struct test *const tables[] = {
-	platform_tests, serial_tests,	pci_tests, transport_tests, irq_tests,	   queue_tests,
-	blk_tests,	blk_load_tests, rng_tests, console_tests,   hostile_tests, reset_tests,
+	platform_tests,	 serial_tests,	pci_tests,	transport_tests, irq_tests,
+	queue_tests,	 blk_tests,	blk_load_tests, rng_tests,	 console_tests,
+	malformed_tests, hostile_tests, reset_tests,
 };
 
 /* Ways to end that `test=` also takes, alone; none returns. */
@@ -73,6 +74,11 @@ bool test_equal(uint64_t a, uint64_t b, const char *what, const char *file, unsi
 	if (a != b)
 		(void)test_fail("%s:%u: %s is 0x%lx, not 0x%lx", file, line, what, a, b);
 	return a == b;
+}
+
+bool is_strict(void)
+{
+	return boot_param_number("strict", 0);
 }
 
 /* Is @name chosen by one of the comma-separated words of @wanted? */

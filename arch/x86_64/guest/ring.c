@@ -63,7 +63,7 @@ bool ring_setup(struct ring *r, struct virtio *v, uint16_t index, uint16_t size)
 	return true;
 }
 
-static void desc_set(struct vring_desc *d, const struct seg *s, bool has_next, uint16_t next)
+static void desc_from_seg(struct vring_desc *d, const struct seg *s, bool has_next, uint16_t next)
 {
 	d->addr = (uintptr_t)s->at;
 	d->len = s->bytes;
@@ -79,7 +79,7 @@ static int put_indirect(struct ring *r, const struct seg *segs, unsigned n)
 	uint16_t head = r->free_head;
 	struct vring_desc *table = r->tables[head];
 	for (unsigned i = 0; i < n; i++)
-		desc_set(&table[i], &segs[i], i + 1 < n, (uint16_t)(i + 1));
+		desc_from_seg(&table[i], &segs[i], i + 1 < n, (uint16_t)(i + 1));
 	r->free_head = r->desc[head].next;
 	r->nfree--;
 	r->desc[head].addr = (uintptr_t)table;
@@ -98,7 +98,7 @@ int ring_put(struct ring *r, const struct seg *segs, unsigned n, bool is_indirec
 	for (unsigned i = 0; i < n; i++) {
 		at = next;
 		next = r->desc[at].next;
-		desc_set(&r->desc[at], &segs[i], i + 1 < n, next);
+		desc_from_seg(&r->desc[at], &segs[i], i + 1 < n, next);
 	}
 	r->free_head = next;
 	r->nfree = (uint16_t)(r->nfree - n);

@@ -21,11 +21,14 @@ struct test {
 /* Each table ends with { NULL, NULL }. */
 extern const struct test platform_tests[], serial_tests[], pci_tests[], transport_tests[],
 	irq_tests[], queue_tests[], blk_tests[], blk_load_tests[], rng_tests[], console_tests[],
-	hostile_tests[], reset_tests[];
+	malformed_tests[], hostile_tests[], reset_tests[];
 
 /* Record why a test failed (the first reason counts) or was skipped. */
 PRINTF_LIKE(1, 2) enum verdict test_fail(const char *fmt, ...);
 PRINTF_LIKE(1, 2) enum verdict test_skip(const char *fmt, ...);
+
+/* `strict=1`: ask also for what the specification leaves to the device and ours do. */
+bool is_strict(void);
 
 /* FAIL, with the place and the claim that does not hold. */
 enum verdict test_fail_at(const char *claim, const char *file, unsigned line);

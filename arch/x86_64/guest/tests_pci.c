@@ -2,7 +2,6 @@
  * tests_pci.c - configuration space: both roads, BARs, the command register, capabilities.
  */
 #include <linux/pci_regs.h>
-#include "boot.h"
 #include "io.h"
 #include "mem.h"
 #include "pci.h"
@@ -141,7 +140,7 @@ static void bar_write(const struct pci_dev *d, unsigned n, uint64_t at)
 /* Where no device answers, reads give all ones; some machines give zero. */
 static bool is_nobody(uint8_t got)
 {
-	return got == 0xff || (got == 0 && !boot_param_number("strict", 0));
+	return got == 0xff || (got == 0 && !is_strict());
 }
 
 /* Moved, the registers answer at the new place and only there; and again at the old one. */

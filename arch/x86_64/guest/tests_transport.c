@@ -4,7 +4,6 @@
  * Each test runs on every virtio device found. What the specification leaves to the device, and
  * some devices do otherwise, is asked for only with `strict=1` on the command line.
  */
-#include "boot.h"
 #include "clock.h"
 #include "io.h"
 #include "mem.h"
@@ -15,11 +14,6 @@
 
 #define MAX_TYPE       64
 #define ABSENT_FEATURE (1ul << 63) /* nobody offers it */
-
-static bool is_strict(void)
-{
-	return boot_param_number("strict", 0);
-}
 
 /* Run @fn on each device, freshly reset; leave each reset. */
 static enum verdict on_each(enum verdict (*fn)(struct virtio *v))
