@@ -21,26 +21,26 @@
 
 #define VQ_MAX_SIZE    1024 /* entries */
 #define VQ_INLINE_SEGS 6
-#define VQ_BATCH       32   /* requests a device takes from one queue in one pass */
+#define VQ_BATCH       32 /* requests a device takes from one queue in one pass */
 
 /* What a driver told about a queue, and what the transport adds. Plain values: copied at start. */
 struct vq_setup {
-	uint16_t size;               /* entries; a power of two unless packed */
-	uint16_t next;               /* where to go on (0 after reset): split: available index;
-				      * packed: descriptor, and the inverted wrap counter in bit 15 */
-	gpa_t desc, driver, device;  /* descriptor area, driver area, device area */
-	uint64_t features;           /* negotiated: INDIRECT, EVENT_IDX, PACKED, ... */
+	uint16_t size;              /* entries; a power of two unless packed */
+	uint16_t next;              /* where to go on (0 after reset): split: available index;
+				     * packed: descriptor, and the inverted wrap counter in bit 15 */
+	gpa_t desc, driver, device; /* descriptor area, driver area, device area */
+	uint64_t features;          /* negotiated: INDIRECT, EVENT_IDX, PACKED, ... */
 	struct gmem *mem;
-	int kick_fd;                 /* eventfd the driver's notification signals */
-	struct notifier *call;       /* where to signal used buffers; outlives the queue */
+	int kick_fd;           /* eventfd the driver's notification signals */
+	struct notifier *call; /* where to signal used buffers; outlives the queue */
 };
 
 /* One request of the driver: copied, checked, translated. Empty buffers are left out. */
 struct vq_chain {
-	uint16_t head;           /* identity until vq_push(): below the queue size */
-	uint16_t nr_out, nr_in;  /* segments the device reads, then those it writes */
+	uint16_t head;          /* identity until vq_push(): below the queue size */
+	uint16_t nr_out, nr_in; /* segments the device reads, then those it writes */
 	uint32_t out_bytes, in_bytes;
-	struct iovec *iov;       /* nr_out + nr_in host ranges, in order */
+	struct iovec *iov; /* nr_out + nr_in host ranges, in order */
 	struct iovec small[VQ_INLINE_SEGS];
 };
 
@@ -74,7 +74,7 @@ MUST_CHECK int vq_pop(struct vq *q, struct vq_chain **out);
 /* Put the request taken last back, as if never popped. Only directly after its vq_pop(). */
 void vq_unpop(struct vq *q, struct vq_chain *c);
 
-/* Complete @c: @written bytes were stored in its writable part. Seen by the driver at vq_publish(). */
+/* Complete @c: @written bytes were stored in its writable part. The driver sees it at publish. */
 void vq_push(struct vq *q, struct vq_chain *c, uint32_t written);
 
 /* Show all pushed results to the driver: one index store. True: it wants an interrupt. */

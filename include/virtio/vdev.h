@@ -2,9 +2,10 @@
  * vdev.h - the contract between a virtio transport and a device, whatever body the device has.
  *
  * Layer:   virtio
- * Threads: ops are called by vCPU and control threads, under the device's lock, and never block;
- *          queues are served by whatever threads the body owns. Upcalls (vdev_queue_stopped() and
- *          so on) from any thread, never from inside an op.
+ * Threads: ops are called under the device's lock and never block, mostly by vCPU and control
+ *          threads; an upcall may call stop and reset from the body's own thread. Queues are served
+ *          by whatever threads the body owns. Upcalls (vdev_queue_stopped() and so on) from any
+ *          thread, never from inside an op, and without the device's lock.
  * Errors:  negative errno from start only; a body that fails later says vdev_needs_reset().
  * Spec:    VIRTIO 1.2 §2.1 (status), §2.2 (features), §3 (initialisation), §2.6.1 (queue reset).
  *
@@ -17,6 +18,9 @@
  *       status = 0 -> vdev_set_status() -> ops->stop(q)  for each  -> worker drains it ...
  *       reads != 0    vdev_status()                                   ... vdev_queue_stopped(q)
  *       reads 0                            ops->reset(), status 0  <-
+ *
+ * While a reset is pending the driver's writes are ignored and the old status stands. Whatever
+ * else stops a queue (queue_reset, DEVICE_NEEDS_RESET, vdev_quiesce()) goes the same way.
  */
 #ifndef VIRTIO_VDEV_H
 #define VIRTIO_VDEV_H
@@ -37,12 +41,14 @@ struct vdev;
 struct vdev_ops {
 	const char *name; /* "block" */
 	uint32_t id;      /* VIRTIO_ID_* */
-	/* Device configuration space; ranges past its end were cut off before. NULL: none/ignored. */
+	/* Device configuration space; ranges past its end were cut off before. NULL: none/ignored.
+	 */
 	void (*config_read)(struct vdev *d, uint32_t off, void *buf, uint32_t len);
 	void (*config_write)(struct vdev *d, uint32_t off, const void *buf, uint32_t len);
-	/* May this set be accepted at FEATURES_OK? Dependencies only: it is a subset of the offer. NULL: yes. */
+	/* May this set be accepted at FEATURES_OK? Dependencies only: it is a subset of the offer.
+	 * NULL: yes. */
 	bool (*accept_features)(struct vdev *d, uint64_t features);
-	/* Serve queue @idx from now on. Failure: the device needs a reset. */
+	/* Serve queue @idx from now on; @s passed vq_check(). Failure: the device needs a reset. */
 	int (*start)(struct vdev *d, uint16_t idx, const struct vq_setup *s);
 	/* Take no more requests from @idx, finish those in flight, then vdev_queue_stopped(). */
 	void (*stop)(struct vdev *d, uint16_t idx);
@@ -56,9 +62,11 @@ struct vdev_ops {
 struct vdev_host_ops {
 	/* Raise the configuration interrupt (any thread). */
 	void (*config_changed)(void *host);
-	/* The eventfd a kick of queue @idx signals, and the notifier of its interrupts. */
+	/* The eventfd a kick of queue @idx signals, and the notifier of its interrupts. Called
+	 * under the device's lock. */
 	int (*queue_wires)(void *host, uint16_t idx, int *kick_fd, struct notifier **call);
-	/* A reset the driver asked for is complete (any thread). */
+	/* A reset the driver asked for is complete, and will read so when this returns (any
+	 * thread): forget what the driver set on the transport's side. */
 	void (*reset_done)(void *host);
 };
 
@@ -75,8 +83,8 @@ struct vdev_queue {
 struct vdev {
 	/* immutable once plugged */
 	const struct vdev_ops *ops;
-	uint64_t offered;       /* feature bits, transport bits included */
-	uint32_t config_bytes;  /* size of the configuration space */
+	uint64_t offered;      /* feature bits, transport bits included */
+	uint32_t config_bytes; /* size of the configuration space */
 	uint16_t nr_queues;
 	struct gmem *mem;
 	const struct vdev_host_ops *host_ops;
@@ -86,7 +94,10 @@ struct vdev {
 	struct mutex lock;
 	uint64_t accepted; /* what the driver selected */
 	uint8_t status;    /* VIRTIO_CONFIG_S_*, as the driver reads it */
-	bool is_resetting;
+	bool is_resetting; /* the driver wrote 0 and still reads another value */
+	bool is_finishing; /* ... all queues have stopped, one thread ends it */
+	bool is_quiesced;  /* no queue starts any more */
+	bool owes_irq;     /* whoever unlocks next raises the configuration interrupt */
 	uint8_t generation;
 	struct vdev_queue q[VDEV_MAX_QUEUES];
 	struct log_rate log_rate;
@@ -129,7 +140,8 @@ void vdev_queue_enable(struct vdev *d, uint16_t idx);
 bool vdev_queue_resetting(struct vdev *d, uint16_t idx);
 void vdev_queue_reset(struct vdev *d, uint16_t idx);
 
-/* Machine stop or unplug: stop all queues as a reset would, without the driver. */
+/* Machine stop or unplug: stop all queues as a reset would, without the driver; none starts again.
+ */
 void vdev_quiesce(struct vdev *d);
 bool vdev_is_quiet(struct vdev *d);
 

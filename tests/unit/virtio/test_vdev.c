@@ -1,0 +1,651 @@
+/* test_vdev.c - status, features and resets of a device, with a body that stops when told to. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "base/num.h"
+#include "support/fake_vdev.h"
+#include "support/guest.h"
+
+#define ACK        VIRTIO_CONFIG_S_ACKNOWLEDGE
+#define DRV        VIRTIO_CONFIG_S_DRIVER
+#define FOK        VIRTIO_CONFIG_S_FEATURES_OK
+#define DOK        VIRTIO_CONFIG_S_DRIVER_OK
+#define BROKEN     VIRTIO_CONFIG_S_NEEDS_RESET
+#define LIVE       (ACK | DRV | FOK | DOK)
+#define V1         (1ull << VIRTIO_F_VERSION_1)
+#define RESETTABLE (V1 | 1ull << VIRTIO_F_RING_RESET)
+
+struct fixture {
+	struct guest guest;
+	struct guest_queue gq[FAKE_QUEUES];
+	struct fake_vdev fake;
+	struct vdev *d;
+	struct notifier call;
+	unsigned config_irqs, resets_done;
+	uint8_t status_at_reset_done;
+	bool no_wires;
+};
+
+static void on_config_changed(void *host)
+{
+	((struct fixture *)host)->config_irqs++;
+}
+
+static int on_queue_wires(void *host, uint16_t idx, int *kick_fd, struct notifier **call)
+{
+	struct fixture *f = host;
+	*kick_fd = 100 + idx;
+	*call = &f->call;
+	return f->no_wires ? -EMFILE : 0;
+}
+
+static void on_reset_done(void *host)
+{
+	struct fixture *f = host;
+	f->resets_done++;
+	f->status_at_reset_done = vdev_status(f->d);
+}
+
+static const struct vdev_host_ops host_ops = {
+	.config_changed = on_config_changed,
+	.queue_wires = on_queue_wires,
+	.reset_done = on_reset_done,
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = aligned_alloc(CACHE_ALIGN, align_up(sizeof(*f), CACHE_ALIGN));
+	memset(f, 0, sizeof(*f));
+	guest_init(&f->guest, MIB);
+	for (unsigned i = 0; i < FAKE_QUEUES; i++)
+		guest_queue_init(&f->gq[i], &f->guest, 16, GUEST_FEATURES);
+	fake_vdev_init(&f->fake, f->guest.mem);
+	f->d = &f->fake.dev;
+	vdev_attach(f->d, &host_ops, f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	vdev_destroy(f->d);
+	assert_int_equal(f->fake.destroys, 1);
+	for (unsigned i = 0; i < FAKE_QUEUES; i++)
+		guest_queue_fini(&f->gq[i]);
+	guest_fini(&f->guest);
+	free(f);
+	return 0;
+}
+
+static void accept_bits(struct fixture *f, uint64_t features)
+{
+	vdev_accept(f->d, 0, (uint32_t)features);
+	vdev_accept(f->d, 1, (uint32_t)(features >> 32));
+}
+
+static void set_up_queue(struct fixture *f, uint16_t idx)
+{
+	const struct guest_queue *q = &f->gq[idx];
+	vdev_queue_set_size(f->d, idx, q->size);
+	vdev_queue_set_area(f->d, idx, VDEV_DESC, q->desc_gpa);
+	vdev_queue_set_area(f->d, idx, VDEV_DRIVER, q->driver_gpa);
+	vdev_queue_set_area(f->d, idx, VDEV_DEVICE, q->device_gpa);
+}
+
+static void enable_queue(struct fixture *f, uint16_t idx)
+{
+	set_up_queue(f, idx);
+	vdev_queue_enable(f->d, idx);
+}
+
+/* Up to FEATURES_OK. */
+static void negotiate(struct fixture *f, uint64_t features)
+{
+	vdev_set_status(f->d, ACK);
+	vdev_set_status(f->d, ACK | DRV);
+	accept_bits(f, features);
+	vdev_set_status(f->d, ACK | DRV | FOK);
+	assert_int_equal(vdev_status(f->d), ACK | DRV | FOK);
+}
+
+/* Live, with queues 0 and 1. */
+static void go_live(struct fixture *f, uint64_t features)
+{
+	negotiate(f, features);
+	enable_queue(f, 0);
+	enable_queue(f, 1);
+	vdev_set_status(f->d, LIVE);
+	assert_int_equal(vdev_status(f->d), LIVE);
+}
+
+/* --- status --- */
+
+static void features_ok_is_refused_unless_the_set_is_fine(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *what;
+		uint64_t features;
+		bool is_fine;
+	} rows[] = {
+		{ "nothing", 0, false },
+		{ "no VERSION_1", FAKE_BIT, false },
+		{ "VERSION_1", V1, true },
+		{ "all of ours", V1 | FAKE_BIT | FAKE_NEEDS | VDEV_TRANSPORT_FEATURES, true },
+		{ "a bit not offered", V1 | 1ull << 7, false },
+		{ "a high bit not offered", V1 | 1ull << 63, false },
+		{ "the packed ring, not offered", V1 | 1ull << VIRTIO_F_RING_PACKED, false },
+		{ "dependency missing", V1 | FAKE_NEEDS, false },
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		vdev_set_status(f->d, ACK | DRV);
+		accept_bits(f, rows[i].features);
+		vdev_set_status(f->d, ACK | DRV | FOK);
+		if (vdev_status(f->d) != (ACK | DRV | (rows[i].is_fine ? FOK : 0)))
+			fail_msg("%s", rows[i].what);
+		vdev_set_status(f->d, 0);
+		assert_int_equal(vdev_status(f->d), 0);
+		assert_int_equal(vdev_accepted(f->d, 0), 0);
+		assert_int_equal(vdev_accepted(f->d, 1), 0);
+	}
+}
+
+static void features_freeze_at_features_ok(void **state)
+{
+	struct fixture *f = *state;
+	negotiate(f, V1 | FAKE_BIT);
+	accept_bits(f, V1);
+	assert_int_equal(vdev_accepted(f->d, 0), FAKE_BIT);
+	assert_int_equal(vdev_accepted(f->d, 1), 1);
+	vdev_accept(f->d, 2, ~0u);
+	assert_int_equal(vdev_accepted(f->d, 2), 0);
+}
+
+static void driver_ok_without_features_ok_starts_nothing(void **state)
+{
+	struct fixture *f = *state;
+	vdev_set_status(f->d, ACK | DRV);
+	accept_bits(f, V1);
+	enable_queue(f, 0);
+	vdev_set_status(f->d, ACK | DRV | DOK);
+	assert_int_equal(vdev_status(f->d), ACK | DRV);
+	assert_int_equal(f->fake.starts[0], 0);
+}
+
+static void status_bits_do_not_go_away_by_writing_less(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, V1);
+	vdev_set_status(f->d, ACK);
+	assert_int_equal(vdev_status(f->d), LIVE);
+	vdev_set_status(f->d, LIVE | BROKEN); /* not the driver's to set */
+	assert_int_equal(vdev_status(f->d), LIVE);
+	vdev_set_status(f->d, VIRTIO_CONFIG_S_FAILED);
+	assert_int_equal(vdev_status(f->d), LIVE | VIRTIO_CONFIG_S_FAILED);
+	assert_int_equal(f->fake.starts[0], 1);
+}
+
+/* --- queues --- */
+
+static void driver_ok_starts_the_enabled_queues(void **state)
+{
+	struct fixture *f = *state;
+	negotiate(f, V1 | FAKE_BIT);
+	enable_queue(f, 0);
+	enable_queue(f, 2);
+	assert_int_equal(f->fake.starts[0], 0);
+	vdev_set_status(f->d, LIVE);
+	assert_int_equal(f->fake.starts[0], 1);
+	assert_int_equal(f->fake.starts[1], 0);
+	assert_int_equal(f->fake.starts[2], 1);
+	const struct vq_setup *s = &f->fake.setup[2];
+	assert_int_equal(s->size, 16);
+	assert_int_equal(s->next, 0);
+	assert_int_equal(s->desc.raw, f->gq[2].desc_gpa);
+	assert_int_equal(s->driver.raw, f->gq[2].driver_gpa);
+	assert_int_equal(s->device.raw, f->gq[2].device_gpa);
+	assert_int_equal(s->features, V1 | FAKE_BIT);
+	assert_ptr_equal(s->mem, f->guest.mem);
+	assert_int_equal(s->kick_fd, 102);
+	assert_ptr_equal(s->call, &f->call);
+	enable_queue(f, 1); /* late ones start at once */
+	assert_int_equal(f->fake.starts[1], 1);
+	vdev_queue_enable(f->d, 1);
+	assert_int_equal(f->fake.starts[1], 1);
+}
+
+static void an_enabled_queue_does_not_change(void **state)
+{
+	struct fixture *f = *state;
+	negotiate(f, V1);
+	enable_queue(f, 0);
+	vdev_queue_set_size(f->d, 0, 32);
+	vdev_queue_set_area(f->d, 0, VDEV_DESC, 0x5000);
+	assert_int_equal(vdev_queue_size(f->d, 0), 16);
+	assert_int_equal(vdev_queue_area(f->d, 0, VDEV_DESC), f->gq[0].desc_gpa);
+}
+
+static void queues_that_do_not_exist_read_zero(void **state)
+{
+	struct fixture *f = *state;
+	static const uint16_t absent[] = { FAKE_QUEUES, VDEV_MAX_QUEUES, 0xffff };
+	for (unsigned i = 0; i < ARRAY_SIZE(absent); i++) {
+		uint16_t idx = absent[i];
+		vdev_queue_set_size(f->d, idx, 16);
+		vdev_queue_set_area(f->d, idx, VDEV_DRIVER, 0x1000);
+		vdev_queue_enable(f->d, idx);
+		vdev_queue_reset(f->d, idx);
+		assert_int_equal(vdev_queue_max(f->d, idx), 0);
+		assert_int_equal(vdev_queue_size(f->d, idx), 0);
+		assert_int_equal(vdev_queue_area(f->d, idx, VDEV_DRIVER), 0);
+		assert_false(vdev_queue_enabled(f->d, idx));
+		assert_false(vdev_queue_resetting(f->d, idx));
+	}
+}
+
+static void odd_sizes_are_not_taken(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(vdev_queue_size(f->d, 0), FAKE_SIZE);
+	vdev_queue_set_size(f->d, 0, 0);
+	assert_int_equal(vdev_queue_size(f->d, 0), FAKE_SIZE);
+	vdev_queue_set_size(f->d, 0, FAKE_SIZE * 2);
+	assert_int_equal(vdev_queue_size(f->d, 0), FAKE_SIZE);
+}
+
+static void a_queue_that_cannot_start_breaks_the_device(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *what;
+		uint16_t size;
+		uint64_t desc;
+		int start_err;
+		bool no_wires;
+	} rows[] = {
+		{ "size not a power of two", 12, 0x1000, 0, false },
+		{ "ring unaligned", 16, 0x1001, 0, false },
+		{ "ring outside RAM", 16, 0x40000000, 0, false },
+		{ "body refuses", 16, 0x1000, -ENOMEM, false },
+		{ "no wires", 16, 0x1000, 0, true },
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		negotiate(f, V1);
+		enable_queue(f, 0); /* this one would do, and is stopped again */
+		set_up_queue(f, 1);
+		vdev_queue_set_size(f->d, 1, rows[i].size);
+		vdev_queue_set_area(f->d, 1, VDEV_DESC, rows[i].desc);
+		vdev_queue_enable(f->d, 1);
+		f->fake.start_err = rows[i].start_err;
+		f->no_wires = rows[i].no_wires;
+		f->config_irqs = 0;
+		unsigned starts = f->fake.starts[0];
+		vdev_set_status(f->d, LIVE);
+		if (vdev_status(f->d) != (LIVE | BROKEN))
+			fail_msg("%s", rows[i].what);
+		assert_int_equal(f->config_irqs, 1);
+		vdev_set_status(f->d, 0);
+		if (f->fake.starts[0] != starts) {
+			assert_int_equal(vdev_status(f->d), LIVE | BROKEN);
+			vdev_queue_stopped(f->d, 0);
+		}
+		assert_int_equal(vdev_status(f->d), 0);
+		f->fake.start_err = 0;
+		f->no_wires = false;
+	}
+}
+
+/* --- reset --- */
+
+static void a_reset_is_done_when_the_last_queue_has_stopped(void **state)
+{
+	struct fixture *f = *state;
+	for (unsigned round = 1; round <= 3; round++) {
+		go_live(f, V1 | FAKE_BIT);
+		assert_int_equal(f->fake.starts[0], round);
+		vdev_set_status(f->d, 0);
+		assert_int_equal(f->fake.stops[0], round);
+		assert_int_equal(f->fake.stops[1], round);
+		assert_int_equal(f->fake.stops[2], 0);
+		assert_int_equal(vdev_status(f->d), LIVE);
+		vdev_queue_stopped(f->d, 1);
+		assert_int_equal(vdev_status(f->d), LIVE);
+		assert_int_equal(f->fake.resets, round - 1);
+		vdev_queue_stopped(f->d, 0);
+		assert_int_equal(vdev_status(f->d), 0);
+		assert_int_equal(f->fake.resets, round);
+		assert_int_equal(f->resets_done, round);
+		assert_int_equal(f->status_at_reset_done, LIVE); /* not 0 before we forgot */
+		assert_false(vdev_queue_enabled(f->d, 0));
+		assert_int_equal(vdev_queue_size(f->d, 0), FAKE_SIZE);
+		assert_int_equal(vdev_queue_area(f->d, 0, VDEV_DESC), 0);
+		assert_int_equal(vdev_accepted(f->d, 0), 0);
+	}
+}
+
+static void a_reset_before_anything_runs_is_done_at_once(void **state)
+{
+	struct fixture *f = *state;
+	vdev_set_status(f->d, 0);
+	assert_int_equal(f->resets_done, 1);
+	negotiate(f, V1);
+	enable_queue(f, 0);
+	vdev_set_status(f->d, 0);
+	assert_int_equal(vdev_status(f->d), 0);
+	assert_false(vdev_queue_enabled(f->d, 0));
+	assert_int_equal(f->fake.stops[0], 0);
+}
+
+static void writes_during_a_pending_reset_are_ignored(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, V1);
+	vdev_set_status(f->d, 0);
+	vdev_set_status(f->d, 0); /* again: still one reset */
+	vdev_set_status(f->d, ACK);
+	vdev_set_status(f->d, LIVE);
+	accept_bits(f, V1 | FAKE_BIT);
+	enable_queue(f, 2);
+	vdev_queue_reset(f->d, 1);
+	vdev_config_write(f->d, 0, "\1", 1);
+	assert_false(vdev_queue_enabled(f->d, 2));
+	assert_false(vdev_queue_resetting(f->d, 1));
+	assert_int_equal(f->fake.config[0], 0);
+	assert_int_equal(f->fake.stops[0], 1);
+	vdev_queue_stopped(f->d, 0);
+	vdev_queue_stopped(f->d, 1);
+	assert_int_equal(vdev_status(f->d), 0);
+	assert_int_equal(f->resets_done, 1);
+	assert_int_equal(vdev_accepted(f->d, 0), 0);
+	go_live(f, V1);
+	assert_int_equal(f->fake.starts[0], 2);
+}
+
+static void a_fault_stops_the_queues_and_tells_the_driver(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, V1);
+	vdev_needs_reset(f->d, "scripted");
+	vdev_needs_reset(f->d, "scripted again");
+	assert_int_equal(vdev_status(f->d), LIVE | BROKEN);
+	assert_int_equal(f->config_irqs, 1);
+	assert_int_equal(f->fake.stops[0], 1);
+	assert_int_equal(f->fake.stops[1], 1);
+	assert_true(vdev_queue_enabled(f->d, 0));
+	enable_queue(f, 2);
+	assert_int_equal(f->fake.starts[2], 0);
+	vdev_queue_stopped(f->d, 0);
+	assert_true(vdev_queue_enabled(f->d, 0)); /* until the reset */
+	vdev_set_status(f->d, 0);
+	assert_int_equal(vdev_status(f->d), LIVE | BROKEN);
+	vdev_queue_stopped(f->d, 1);
+	assert_int_equal(vdev_status(f->d), 0);
+	go_live(f, V1);
+	assert_int_equal(vdev_status(f->d), LIVE);
+}
+
+static void a_fault_without_a_driver_is_nothing(void **state)
+{
+	struct fixture *f = *state;
+	vdev_needs_reset(f->d, "scripted");
+	assert_int_equal(vdev_status(f->d), 0);
+	negotiate(f, V1);
+	vdev_needs_reset(f->d, "scripted");
+	assert_int_equal(vdev_status(f->d), ACK | DRV | FOK | BROKEN);
+	assert_int_equal(f->config_irqs, 0); /* not before DRIVER_OK */
+}
+
+static void a_fault_during_a_reset_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, V1);
+	vdev_set_status(f->d, 0);
+	vdev_needs_reset(f->d, "scripted");
+	vdev_queue_stopped(f->d, 0);
+	vdev_queue_stopped(f->d, 1);
+	assert_int_equal(vdev_status(f->d), 0);
+	assert_int_equal(f->config_irqs, 0);
+}
+
+/* --- reset of one queue --- */
+
+static void one_queue_resets_and_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, RESETTABLE);
+	for (unsigned round = 1; round <= 3; round++) {
+		vdev_queue_reset(f->d, 0);
+		assert_int_equal(f->fake.stops[0], round);
+		assert_true(vdev_queue_resetting(f->d, 0));
+		assert_true(vdev_queue_enabled(f->d, 0));
+		vdev_queue_reset(f->d, 0);
+		vdev_queue_enable(f->d, 0);
+		assert_int_equal(f->fake.stops[0], round);
+		vdev_queue_stopped(f->d, 0);
+		assert_false(vdev_queue_resetting(f->d, 0));
+		assert_false(vdev_queue_enabled(f->d, 0));
+		assert_int_equal(vdev_queue_size(f->d, 0), FAKE_SIZE);
+		assert_int_equal(f->fake.stops[1], 0);
+		assert_int_equal(vdev_status(f->d), LIVE);
+		enable_queue(f, 0);
+		assert_int_equal(f->fake.starts[0], round + 1);
+		assert_false(vdev_queue_resetting(f->d, 0));
+	}
+	assert_int_equal(f->fake.resets, 0);
+}
+
+static void a_queue_that_does_not_run_resets_at_once(void **state)
+{
+	struct fixture *f = *state;
+	negotiate(f, RESETTABLE);
+	enable_queue(f, 0);
+	vdev_queue_reset(f->d, 0);
+	assert_false(vdev_queue_enabled(f->d, 0));
+	assert_false(vdev_queue_resetting(f->d, 0));
+	vdev_queue_reset(f->d, 2);
+	assert_false(vdev_queue_resetting(f->d, 2));
+}
+
+static void queue_reset_needs_its_feature(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, V1);
+	vdev_queue_reset(f->d, 0);
+	assert_int_equal(f->fake.stops[0], 0);
+	assert_true(vdev_queue_enabled(f->d, 0));
+}
+
+static void a_device_reset_overtakes_a_queue_reset(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, RESETTABLE);
+	vdev_queue_reset(f->d, 0);
+	vdev_set_status(f->d, 0);
+	assert_int_equal(f->fake.stops[0], 1);
+	vdev_queue_stopped(f->d, 1);
+	assert_int_equal(vdev_status(f->d), LIVE);
+	vdev_queue_stopped(f->d, 0);
+	assert_int_equal(vdev_status(f->d), 0);
+	assert_false(vdev_queue_resetting(f->d, 0));
+}
+
+static void a_queue_reset_after_a_fault_waits_for_the_stop(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, RESETTABLE);
+	vdev_needs_reset(f->d, "scripted");
+	vdev_queue_reset(f->d, 0);
+	assert_true(vdev_queue_resetting(f->d, 0));
+	assert_int_equal(f->fake.stops[0], 1);
+	vdev_queue_stopped(f->d, 0);
+	assert_false(vdev_queue_enabled(f->d, 0));
+	enable_queue(f, 0);
+	assert_int_equal(f->fake.starts[0], 1); /* the device is still broken */
+}
+
+/* --- quiesce --- */
+
+static void a_quiesced_device_stops_and_stays_so(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, V1);
+	assert_false(vdev_is_quiet(f->d));
+	vdev_quiesce(f->d);
+	vdev_quiesce(f->d);
+	assert_int_equal(f->fake.stops[0], 1);
+	enable_queue(f, 2);
+	assert_int_equal(f->fake.starts[2], 0);
+	vdev_queue_stopped(f->d, 0);
+	assert_false(vdev_is_quiet(f->d));
+	vdev_queue_stopped(f->d, 1);
+	assert_true(vdev_is_quiet(f->d));
+	assert_int_equal(vdev_status(f->d), LIVE); /* the driver sees nothing of it */
+	vdev_set_status(f->d, 0);
+	assert_int_equal(vdev_status(f->d), 0);
+}
+
+static void quiesce_meets_a_pending_reset(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, V1);
+	vdev_set_status(f->d, 0);
+	vdev_quiesce(f->d);
+	vdev_queue_stopped(f->d, 0);
+	assert_false(vdev_is_quiet(f->d));
+	vdev_queue_stopped(f->d, 1);
+	assert_true(vdev_is_quiet(f->d));
+	assert_int_equal(vdev_status(f->d), 0);
+}
+
+/* --- configuration space --- */
+
+static void configuration_ends_where_it_ends(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf[8];
+	memcpy(f->fake.config, "abcdefghijkl", FAKE_CONFIG);
+	vdev_config_read(f->d, 8, buf, 8);
+	assert_memory_equal(buf, "ijkl\0\0\0\0", 8);
+	vdev_config_read(f->d, FAKE_CONFIG, buf, 4);
+	assert_memory_equal(buf, "\0\0\0\0", 4);
+	vdev_config_read(f->d, UINT32_MAX, buf, 4);
+	assert_memory_equal(buf, "\0\0\0\0", 4);
+	vdev_config_write(f->d, 10, "XYZ!", 4);
+	assert_memory_equal(f->fake.config, "abcdefghijXY", FAKE_CONFIG);
+	vdev_config_write(f->d, FAKE_CONFIG, "!", 1);
+}
+
+static void a_change_of_configuration_is_told(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t before = vdev_generation(f->d);
+	vdev_config_changed(f->d);
+	assert_int_equal(vdev_generation(f->d), (uint8_t)(before + 1));
+	assert_int_equal(f->config_irqs, 0); /* no driver yet */
+	go_live(f, V1);
+	vdev_config_changed(f->d);
+	assert_int_equal(vdev_generation(f->d), (uint8_t)(before + 2));
+	assert_int_equal(f->config_irqs, 1);
+}
+
+/* --- threads: a worker stops queues while the driver resets and a fault is reported --- */
+
+struct race {
+	struct fixture *f;
+	_Atomic unsigned pending[FAKE_QUEUES]; /* stops the worker has not answered */
+	_Atomic bool is_over;
+};
+static struct race race;
+
+static void race_stop(struct vdev *d, uint16_t idx)
+{
+	(void)d;
+	atomic_fetch_add(&race.pending[idx], 1);
+}
+
+static void *race_worker(void *arg)
+{
+	struct race *r = arg;
+	unsigned faults = 0;
+	while (!atomic_load(&r->is_over)) {
+		for (uint16_t i = 0; i < FAKE_QUEUES; i++) {
+			if (!atomic_load(&r->pending[i]))
+				continue;
+			atomic_fetch_sub(&r->pending[i], 1);
+			vdev_queue_stopped(r->f->d, i);
+		}
+		if (++faults % 64 == 0)
+			vdev_needs_reset(r->f->d, "scripted");
+		if (faults % 16 == 0)
+			vdev_config_changed(r->f->d);
+	}
+	return NULL;
+}
+
+static void resets_and_upcalls_may_meet(void **state)
+{
+	struct fixture *f = *state;
+	static struct vdev_ops ops;
+	ops = fake_vdev_ops;
+	ops.stop = race_stop;
+	f->d->ops = &ops;
+	race = (struct race){ .f = f };
+	pthread_t worker;
+	assert_int_equal(pthread_create(&worker, NULL, race_worker, &race), 0);
+	for (unsigned round = 0; round < 300; round++) {
+		vdev_set_status(f->d, ACK | DRV);
+		accept_bits(f, RESETTABLE);
+		vdev_set_status(f->d, ACK | DRV | FOK);
+		for (uint16_t i = 0; i < FAKE_QUEUES; i++)
+			enable_queue(f, i);
+		vdev_set_status(f->d, LIVE);
+		vdev_queue_reset(f->d, (uint16_t)(round % FAKE_QUEUES));
+		vdev_set_status(f->d, 0);
+		while (vdev_status(f->d))
+			sched_yield();
+	}
+	atomic_store(&race.is_over, true);
+	pthread_join(worker, NULL);
+	assert_true(vdev_is_quiet(f->d));
+	assert_int_equal(f->resets_done, 300);
+}
+
+int main(void)
+{
+	log_set_level(LOG_ERROR);
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(features_ok_is_refused_unless_the_set_is_fine),
+		T(features_freeze_at_features_ok),
+		T(driver_ok_without_features_ok_starts_nothing),
+		T(status_bits_do_not_go_away_by_writing_less),
+		T(driver_ok_starts_the_enabled_queues),
+		T(an_enabled_queue_does_not_change),
+		T(queues_that_do_not_exist_read_zero),
+		T(odd_sizes_are_not_taken),
+		T(a_queue_that_cannot_start_breaks_the_device),
+		T(a_reset_is_done_when_the_last_queue_has_stopped),
+		T(a_reset_before_anything_runs_is_done_at_once),
+		T(writes_during_a_pending_reset_are_ignored),
+		T(a_fault_stops_the_queues_and_tells_the_driver),
+		T(a_fault_without_a_driver_is_nothing),
+		T(a_fault_during_a_reset_is_forgotten),
+		T(one_queue_resets_and_comes_back),
+		T(a_queue_that_does_not_run_resets_at_once),
+		T(queue_reset_needs_its_feature),
+		T(a_device_reset_overtakes_a_queue_reset),
+		T(a_queue_reset_after_a_fault_waits_for_the_stop),
+		T(a_quiesced_device_stops_and_stays_so),
+		T(quiesce_meets_a_pending_reset),
+		T(configuration_ends_where_it_ends),
+		T(a_change_of_configuration_is_told),
+		T(resets_and_upcalls_may_meet),
+	};
+	return cmocka_run_group_tests_name("virtio/vdev", tests, NULL, NULL);
+}
