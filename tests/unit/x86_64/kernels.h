@@ -37,7 +37,7 @@ struct test_elf {
 	uint8_t text[64];
 	uint8_t data[32];
 };
-static_assert(sizeof(struct test_elf) == offsetof(struct test_elf, data) + 32, "no padding at its end");
+static_assert(sizeof(struct test_elf) == offsetof(struct test_elf, data) + 32, "no padding behind");
 #define TEST_ELF_TEXT  0x1000000ull
 #define TEST_ELF_DATA  0x1200000ull
 #define TEST_ELF_END   0x1210000ull /* data with its zeroed rest */

@@ -73,7 +73,7 @@ static void fadt_names_the_fixed_hardware(void **state)
 	assert_int_equal(f->reset_register.space, ACPI_SPACE_IO);
 	assert_int_equal(le64_get(f->reset_register.address), 0xcf9);
 	assert_int_equal(f->reset_value, 6);
-	assert_int_equal(le32_get(f->flags) & 1u << 20, 0); /* not hardware-reduced */
+	assert_int_equal(le32_get(f->flags) & 1u << 20, 0);    /* not hardware-reduced */
 	assert_int_equal(le16_get(f->boot_arch) & 1u << 1, 0); /* no 8042 to probe */
 	assert_int_equal(le64_get(f->x_pm_tmr.address), 0x608);
 	test_board_drop(&t);
@@ -128,8 +128,8 @@ static void madt_lists_every_cpu_once(void **state)
 	static const struct {
 		unsigned cpus, lapic, x2apic, nmi;
 	} rows[] = {
-		{ 1, 1, 0, 1 },       { 2, 2, 0, 1 },	    { 255, 255, 0, 1 },
-		{ 256, 255, 1, 2 },   { 512, 255, 257, 2 }, { 1024, 255, 769, 2 },
+		{ 1, 1, 0, 1 },     { 2, 2, 0, 1 },       { 255, 255, 0, 1 },
+		{ 256, 255, 1, 2 }, { 512, 255, 257, 2 }, { 1024, 255, 769, 2 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct test_board t;
@@ -236,7 +236,8 @@ static void acpica_reads_and_compiles_the_tables(void **state)
 	assert_int_equal(count_lines(dir, "DSDT.dsl", "QWordMemory ("), 1);
 	assert_int_equal(count_lines(dir, "DSDT.dsl", "0x0000000180000000, // Range Minimum"), 1);
 	assert_int_equal(count_lines(dir, "FACP.dsl", "Warning") +
-				 count_lines(dir, "FACP.dsl", "rror :"), 0);
+				 count_lines(dir, "FACP.dsl", "rror :"),
+			 0);
 	assert_int_equal(count_lines(dir, "APIC.dsl", "Interrupt Source Override"), 2);
 	remove_dir(dir);
 }

@@ -106,7 +106,8 @@ static void no_setup_sectors_mean_four(void **state)
 	z.hdr.setup_sects = 0;
 	test_board_make(&t, 32 * MIB, test_file(&z, sizeof(z)));
 	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
-	assert_memory_equal(test_at(&t, TEST_BZIMAGE_START, sizeof(z.code)), z.code, sizeof(z.code));
+	assert_memory_equal(test_at(&t, TEST_BZIMAGE_START, sizeof(z.code)), z.code,
+			    sizeof(z.code));
 	test_board_drop(&t);
 }
 
