@@ -13,14 +13,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import termios
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulated.image import Cargo, base_image
 from support.linux_guest import EMULATED_PARAMETERS
-from support.scratch import die_with_parent, scratch_folder
+from support.scratch import die_with_parent, scratch_folder, terminal_restored, write_all
 
 TIMED_OUT = 124
 HOST_DIED = 125
@@ -156,47 +155,50 @@ class _Session:
 
     def _boot(self, initramfs, disk):
         """Start QEMU and follow the console until it ends; False when the time is up."""
-        read_end, write_end = os.pipe()
-        # Copies, because QEMU does not take the standard descriptors themselves.
-        ports = [write_end, *([os.dup(1), os.dup(2)] if self.terminal else [])]
+        names = ["console"] + (["terminal", "errors"] if self.terminal else [])
+        pipes = {name: os.pipe() for name in names}
+        write_ends = [write_end for _, write_end in pipes.values()]
         is_interactive = bool(self.terminal and self.terminal.interactive)
-        modes = termios.tcgetattr(0) if is_interactive and os.isatty(0) else None
-        qemu = subprocess.Popen(
-            self.host.qemu_command(initramfs, disk, ports, self.terminal),
-            stdin=None if is_interactive else subprocess.DEVNULL,
-            stdout=None if is_interactive else subprocess.DEVNULL,
-            pass_fds=ports,
-            preexec_fn=die_with_parent,
-            start_new_session=not is_interactive,
-        )
-        for port in ports:
-            os.close(port)
-        try:
-            return self._follow(read_end, qemu)
-        finally:
-            _stop(qemu)
-            os.close(read_end)
-            if modes:
-                termios.tcsetattr(0, termios.TCSADRAIN, modes)
+        with terminal_restored():
+            qemu = subprocess.Popen(
+                self.host.qemu_command(initramfs, disk, write_ends, self.terminal),
+                stdin=None if is_interactive else subprocess.DEVNULL,
+                stdout=None if is_interactive else subprocess.DEVNULL,
+                pass_fds=write_ends,
+                preexec_fn=die_with_parent,
+                start_new_session=not is_interactive,
+            )
+            for write_end in write_ends:
+                os.close(write_end)
+            try:
+                return self._follow({read_end: name for name, (read_end, _) in pipes.items()}, qemu)
+            finally:
+                _stop(qemu)
+                for read_end, _ in pipes.values():
+                    os.close(read_end)
 
-    def _follow(self, console, qemu):
-        """Read the console line by line; False when the host is not ready, or the test not done, in time."""
+    def _follow(self, ports, qemu):
+        """Read the @ports (descriptor to name) until all are closed; False when ready or done are late."""
         pending = b""
+        is_open = set(ports)
         with open(self.results / "console.log", "w", encoding="utf-8") as log:
-            while True:
+            while is_open:
                 limit_s = self.timeout_s if self.ready_s else min(READY_SECONDS, self.timeout_s)
                 left_s = limit_s - self.elapsed()
                 if left_s <= 0:
                     return False
-                if not select.select([console], [], [], left_s)[0]:
-                    continue
-                data = os.read(console, 65536)
-                if not data:
-                    qemu.wait(10)
-                    return True
-                *lines, pending = (pending + data).split(b"\n")
-                for line in lines:
-                    self._note_line(line.decode("utf-8", "replace").rstrip("\r"), log)
+                for port in select.select(list(is_open), [], [], left_s)[0]:
+                    data = os.read(port, 65536)
+                    if not data:
+                        is_open.remove(port)
+                    elif ports[port] == "console":
+                        *lines, pending = (pending + data).split(b"\n")
+                        for line in lines:
+                            self._note_line(line.decode("utf-8", "replace").rstrip("\r"), log)
+                    else:
+                        write_all(1 if ports[port] == "terminal" else 2, data)
+        qemu.wait(10)
+        return True
 
     def _note_line(self, line, log):
         log.write(f"{self.elapsed():8.3f} {line}\n")

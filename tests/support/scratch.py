@@ -1,4 +1,4 @@
-"""Temporary folders and child processes that do not outlive us."""
+"""Temporary folders, child processes and terminal modes that do not outlive us."""
 import contextlib
 import ctypes
 import os
@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import termios
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -19,6 +20,24 @@ def scratch_folder(name):
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def terminal_restored():
+    """Whatever happens inside, the terminal on standard input is as before afterwards."""
+    modes = termios.tcgetattr(0) if os.isatty(0) else None
+    try:
+        yield
+    finally:
+        if modes:
+            with contextlib.suppress(termios.error):  # the terminal may be gone
+                termios.tcsetattr(0, termios.TCSADRAIN, modes)
+
+
+def write_all(descriptor, data):
+    """Write all of @data."""
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def die_with_parent():
