@@ -10,17 +10,15 @@ import os
 import shlex
 import subprocess
 import sys
-import termios
-from contextlib import contextmanager
 from pathlib import Path
 
 from emulated.host import EmulatedHost, Terminal
 from support.cache import note
 from support.hostkind import why_no_stock_kernel
 from support.kernel import debian_kernel
-from support.linux_guest import EMULATED_PARAMETERS, base_initrd, write_initrd
+from support.linux_guest import EMULATED_PARAMETERS, base_initrd, serial_arguments, write_initrd
 from support.rootdisk import copy_disk, debian_root
-from support.scratch import die_with_parent, run_main, scratch_folder
+from support.scratch import die_with_parent, run_main, scratch_folder, terminal_restored
 
 KERNEL_SERIES = os.environ.get("VMM_GUEST_KERNEL", "6.1")
 NO_LIMIT_S = 30 * 24 * 3600
@@ -51,21 +49,8 @@ def vmm_arguments(options, has_command, files):
     parameters = "quiet panic=-1" + files.get("parameters", "")
     arguments = ["run", *options, "--rwroot", files["disk"], "-i", files["initrd"], "-p", parameters]
     if has_command:
-        arguments += ["--serial", f"type=file,num=1,console,path={files['console']}"]
-        arguments += ["--serial", "type=stdout,num=2"]
-        arguments += ["--serial", f"type=file,num=3,path={files['status']}"]
+        arguments += serial_arguments(files["console"], "stdout", files["status"])
     return [*arguments, files["kernel"]]
-
-
-@contextmanager
-def terminal_restored():
-    """Whatever happens inside, the terminal is as before afterwards."""
-    modes = termios.tcgetattr(0) if os.isatty(0) else None
-    try:
-        yield
-    finally:
-        if modes:
-            termios.tcsetattr(0, termios.TCSADRAIN, modes)
 
 
 def run_here(vmm, options, has_command, files):
@@ -84,7 +69,7 @@ def run_here(vmm, options, has_command, files):
 def run_emulated(vmm, options, has_command, files, work):
     """Run vmm inside the emulated host; its exit status there."""
     host = EmulatedHost(debian_kernel())
-    host.cargo.add_program(vmm)
+    host.cargo.add_program(vmm, "usr/bin/vmm")
     host.cargo.add_path(files["kernel"], "guest/kernel")
     host.cargo.add_path(files["initrd"], "guest/initrd")
     inner = {
@@ -101,8 +86,7 @@ def run_emulated(vmm, options, has_command, files, work):
         script += f"exec {words} </dev/null >/dev/ttyS1 2>/dev/ttyS2\n"
     else:
         script += f"exec setsid -c {words} </dev/ttyS1 >/dev/ttyS1 2>/dev/ttyS2\n"
-    with terminal_restored():
-        outcome = host.run(script, work / "results", NO_LIMIT_S, Terminal(interactive=not has_command))
+    outcome = host.run(script, work / "results", NO_LIMIT_S, Terminal(interactive=not has_command))
     for name, target in (("guest-console.log", files["console"]), ("guest-status", files["status"])):
         if (work / "results" / name).exists():
             (work / "results" / name).rename(target)

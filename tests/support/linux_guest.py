@@ -66,3 +66,16 @@ def write_initrd(target, base, job):
         shutil.copyfileobj(tail, out)
     Path(f"{target}.job").unlink()
     return Path(target)
+
+
+def serial_arguments(console, output, status):
+    """vmm's options for a guest with a command: its kernel's console, the command's output and its exit status.
+
+    @output is "stdout" or a path; the other two are paths.
+    """
+    output_type = "type=stdout,num=2" if output == "stdout" else f"type=file,num=2,path={output}"
+    return [
+        "--serial", f"type=file,num=1,console,path={console}",
+        "--serial", output_type,
+        "--serial", f"type=file,num=3,path={status}",
+    ]  # fmt: skip

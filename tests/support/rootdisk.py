@@ -62,7 +62,7 @@ def make_ext4(image, tree, size_bytes):
         out.truncate(size_bytes)
     # For anybody but root, a user namespace makes their files look like root's.
     as_root = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
-    options = ["-q", "-F", "-t", "ext4", "-m", "0", "-L", "root", "-E", "root_owner=0:0", "-d", str(tree)]
+    options = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-L", "root", "-E", "root_owner=0:0", "-d", str(tree)]
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     subprocess.run([*as_root, "mke2fs", *options, str(image)], check=True, env=environment)
 

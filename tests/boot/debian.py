@@ -1,0 +1,162 @@
+"""Boot an unmodified Debian kernel in the emulated host, in every way a user would.
+
+usage: python3 -m boot.debian VMM SERIES
+
+One session of the emulated host per kernel series.  bzImage and vmlinux, one and two vCPUs: root on a read-write
+ext4 disk, files written with checksums, power-off; afterwards the disk is examined from outside.  Then every way
+to reset, and a triple fault.  VMM_BOOT_LOOPS boots each of the disks more often; every boot checks what the
+earlier ones wrote.
+"""
+import os
+import shlex
+from dataclasses import dataclass
+
+from boot.checks import (
+    READ_ONLY, WRITE_FILES, Report, check_answers, check_file_system, check_files, check_status, read_text, show_log,
+    sums_in,
+)  # fmt: skip
+from emulated.host import HOST_DIED, TIMED_OUT, EmulatedHost
+from support.kernel import debian_kernel
+from support.linux_guest import EMULATED_PARAMETERS, base_initrd, serial_arguments, write_initrd
+from support.rootdisk import copy_disk, debian_root
+from support.scratch import run_main, scratch_folder
+
+BOOT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way to boot: what kernel file, how many vCPUs, how it ends, and what vmm must then answer."""
+
+    name: str
+    image: str
+    cpus: int
+    end: str = "poweroff"
+    status: int = 0
+    parameters: str = ""
+    writes: bool = False
+
+
+SCENARIOS = (
+    Scenario("write-bzimage-1cpu", "bzImage", 1, writes=True),
+    Scenario("write-bzimage-2cpu", "bzImage", 2, writes=True),
+    Scenario("write-vmlinux-1cpu", "vmlinux", 1, writes=True),
+    Scenario("write-vmlinux-2cpu", "vmlinux", 2, writes=True),
+    Scenario("reboot", "vmlinux", 1, "reboot", 32),
+    Scenario("reboot-by-keyboard-controller", "vmlinux", 1, "reboot", 32, "reboot=k"),
+    Scenario("reboot-by-port-cf9", "vmlinux", 1, "reboot", 32, "reboot=p"),
+    Scenario("panic", "vmlinux", 2, "panic", 32),
+    Scenario("panic-triple-fault", "vmlinux", 1, "panic", 33, "reboot=t"),
+)
+
+SHELL_PRELUDE = f"""#!/bin/sh
+# boot NAME ARGUMENTS...: run vmm, leave its exit status in /out/NAME.status
+boot() {{
+	name=$1
+	shift
+	timeout -s KILL {BOOT_SECONDS} vmm run "$@" </dev/null >"/out/$name.stdout" 2>"/out/$name.stderr"
+	echo $? >"/out/$name.status"
+	echo "$name: vmm exits with $(cat "/out/$name.status")"
+}}
+"""
+
+
+class DebianBoots:
+    """The session: puts everything into the host, runs it, examines what came out."""
+
+    def __init__(self, vmm, series, loops, work):
+        self.kernel = debian_kernel(series)
+        self.loops = loops
+        self.work = work
+        self.host = EmulatedHost(self.kernel)
+        self.host.cargo.add_program(vmm, "usr/bin/vmm")
+        self.host.cargo.add_path(self.kernel.bzimage, "guest/bzImage")
+        self.host.cargo.add_path(self.kernel.vmlinux, "guest/vmlinux")
+        self.shared_disk = self.host.add_disk(debian_root(), "shared", is_readonly=True)
+        self.disks = {}
+
+    def script(self):
+        """The shell script that runs in the host."""
+        lines = [SHELL_PRELUDE]
+        for scenario in SCENARIOS:
+            self._add_initrd(scenario)
+            if scenario.writes:
+                self.disks[scenario.name] = copy_disk(debian_root(), self.work / f"{scenario.name}.img")
+                disk = ["--rwroot", self.host.add_disk(self.disks[scenario.name], scenario.name[-20:])]
+            else:
+                disk = ["-r", self.shared_disk]
+            for run in self._runs(scenario):
+                lines.append(shlex.join(["boot", run, *self._arguments(scenario, run, disk)]))
+        return "\n".join(lines) + "\n"
+
+    def _runs(self, scenario):
+        """The names of the boots of a scenario."""
+        return [f"{scenario.name}.{number}" for number in range(self.loops if scenario.writes else 1)]
+
+    def _add_initrd(self, scenario):
+        """Carry in the scenario's initrd; those with the same job share one."""
+        job = {"command": WRITE_FILES if scenario.writes else READ_ONLY, "end": scenario.end}
+        target = f"guest/initrd-{scenario.end}-{'rw' if scenario.writes else 'ro'}"
+        if target not in self.host.cargo.archive:
+            path = write_initrd(self.work / "initrd", base_initrd(self.kernel), job)
+            self.host.cargo.add_path(path, target)
+
+    def _arguments(self, scenario, run, disk):
+        initrd = f"/guest/initrd-{scenario.end}-{'rw' if scenario.writes else 'ro'}"
+        parameters = ["-p", f"panic=-1 {EMULATED_PARAMETERS}"]
+        if scenario.parameters:
+            parameters += ["-p", scenario.parameters]
+        ports = serial_arguments(f"/out/{run}.console", f"/out/{run}.output", f"/out/{run}.result")
+        options = ["-c", str(scenario.cpus), "-m", "384", *disk, "-i", initrd, *parameters, *ports]
+        return [*options, f"/guest/{scenario.image}"]
+
+    def run(self):
+        script = self.script()
+        boots = sum(len(self._runs(scenario)) for scenario in SCENARIOS)
+        return self.host.run(script, self.work / "results", 120 + boots * 60)
+
+    def examine(self, report):
+        """A case for each boot, and one for each disk."""
+        results = self.work / "results"
+        for scenario in SCENARIOS:
+            output = ""
+            for run in self._runs(scenario):
+                output = read_text(results / f"{run}.output")
+                problems = self._problems_of(scenario, run, output)
+                report.case(run, problems, [results / f"{run}.{kind}" for kind in ("stderr", "console", "output")])
+            if scenario.writes:
+                image = self.disks[scenario.name]
+                problems = check_file_system(image)
+                problems += check_files(image, "/root/data", sums_in(output), self.work / f"{scenario.name}.files")
+                report.case(f"{scenario.name}: the disk from outside", problems)
+
+    def _problems_of(self, scenario, run, output):
+        results = self.work / "results"
+        status = read_text(results / f"{run}.status").strip()
+        problems = check_status(int(status) if status else None, scenario.status)
+        result = read_text(results / f"{run}.result").strip()
+        if result != "0":
+            problems.append(f"the guest's script ended with {result or 'nothing'}, not 0")
+        if scenario.writes:
+            problems += check_answers(output, self.kernel.release, scenario.cpus)
+        return problems
+
+
+def main(arguments):
+    vmm, series = arguments
+    loops = int(os.environ.get("VMM_BOOT_LOOPS", "1"))
+    report = Report()
+    with scratch_folder("boot") as work:
+        boots = DebianBoots(vmm, series, loops, work)
+        outcome = boots.run()
+        print(f"Debian kernel {boots.kernel.release}")
+        for attempt in outcome.attempts:
+            print(f"emulated host: {attempt}")
+        if outcome.status in (TIMED_OUT, HOST_DIED):
+            show_log(work / "results/console.log", 40)
+        boots.examine(report)
+    return report.exit_status()
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,202 @@
+"""Boot a Linux that this host's KVM runs at native speed, even where that KVM is in software.
+
+usage: python3 -m boot.native VMM disk CPUS     fio writes and verifies, a second boot verifies again
+       python3 -m boot.native VMM loop          boots in a row, and how long each takes from exec to init
+       python3 -m boot.native VMM ends          power-off, resets, triple fault
+
+VMM_NATIVE_KERNEL names the kernel (a vmlinux with everything built in); without it these tests are skipped.
+VMM_FIO_SECONDS says how long fio writes, VMM_NATIVE_LOOPS how many boots there are in a row.
+"""
+import os
+import select
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from boot.checks import (
+    Report, check_file_system, check_files, check_status, read_text, skip, sums_in,
+)  # fmt: skip
+from support.linux_guest import base_initrd, serial_arguments, write_initrd
+from support.rootdisk import copy_disk, debian_root, make_ext4
+from support.scratch import die_with_parent, run_main, scratch_folder
+
+PARAMETERS = "panic=-1 io_delay=none lapic=notscdeadline no-kvmapf tsc=reliable quiet"
+BOOT_SECONDS = 60
+INIT_MARK = b"INIT-REACHED"
+QUEUES = 4
+FILE_MIB = 48
+
+FIO_OPTIONS = (
+    f"--directory=/mnt --size={FILE_MIB}M --bs=4k --iodepth=32 --direct=1 --ioengine=io_uring --verify=crc32c "
+    f"--verify_fatal=1 --numjobs={QUEUES} --group_reporting --output-format=terse --filename_format=file-\\$jobnum"
+)
+
+# Every block gets a checksum of its own first, so that the later boot can verify all of them.
+FIO_WRITE = f"""
+set -e
+mount -t ext4 /dev/vdb /mnt
+echo "queues=$(ls /sys/block/vdb/mq | wc -l)"
+fio --name=fill --rw=write --do_verify=0 {FIO_OPTIONS} >/tmp/fill || {{ cat /tmp/fill; exit 1; }}
+fio --name=random --rw=randwrite --time_based --runtime=@SECONDS@ {FIO_OPTIONS} >/tmp/random || {{ cat /tmp/random; exit 1; }}
+echo "iops=$(grep '^3;' /tmp/random | cut -d';' -f49) files=$(ls /mnt/file-* | wc -l)"
+cd /mnt && echo 3 >/proc/sys/vm/drop_caches && sha256sum file-*
+cd / && umount /mnt
+"""
+
+FIO_VERIFY = f"""
+set -e
+mount -t ext4 -o ro /dev/vdb /mnt
+fio --name=verify --rw=read {FIO_OPTIONS} --readonly >/tmp/verify || {{ cat /tmp/verify; exit 1; }}
+cd /mnt && sha256sum file-*
+"""
+
+
+class NativeGuest:
+    """Runs vmm with the native kernel, in one scratch folder."""
+
+    def __init__(self, vmm, kernel, work):
+        self.vmm = vmm
+        self.kernel = kernel
+        self.work = work
+
+    def initrd(self, job):
+        return str(write_initrd(self.work / "initrd", base_initrd(), job))
+
+    def boot(self, name, job, options, parameters=""):
+        """One boot with a job; vmm's exit status (None: it hung), the job's own, and the job's output."""
+        console, output, result = (self.work / f"{name}.{kind}" for kind in ("console", "output", "result"))
+        command = [
+            self.vmm, "run", "-m", "512", *options, "-i", self.initrd(job),
+            "-p", f"{PARAMETERS} {parameters}", *serial_arguments(console, output, result), self.kernel,
+        ]  # fmt: skip
+        limit_s = BOOT_SECONDS + fio_seconds() * 4
+        with open(self.work / f"{name}.stderr", "wb") as errors:
+            status = run_limited(command, errors, limit_s)
+        return status, read_text(result).strip(), read_text(output)
+
+    def logs(self, name):
+        return [self.work / f"{name}.{kind}" for kind in ("stderr", "console", "output")]
+
+
+def run_limited(command, errors, limit_s):
+    """The exit status of @command, None when it is not done in time."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, preexec_fn=die_with_parent
+    ) as process:
+        try:
+            return process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return None
+
+
+def fio_seconds():
+    return int(os.environ.get("VMM_FIO_SECONDS", "5"))
+
+
+def test_disk(guest, report, cpus):
+    """Random writes with verification on four queues, then all of it again after a second boot and from outside."""
+    data = guest.work / "data.img"
+    (guest.work / "empty").mkdir()
+    make_ext4(data, guest.work / "empty", (QUEUES * FILE_MIB + 64) << 20)
+    root = copy_disk(debian_root(("fio",)), guest.work / "root.img")
+    options = ["-c", str(cpus), "--rwroot", str(root), "--block", f"path={data},queues={QUEUES}"]
+    if cpus > 1:
+        options[-1] += ",direct"
+    status, result, output = guest.boot("write", {"command": FIO_WRITE.replace("@SECONDS@", str(fio_seconds()))}, options)
+    report.case(f"fio writes and verifies, {cpus} vCPUs", check_status(status, 0) + check_result(result), guest.logs("write"))
+    print("    " + " ".join(line for line in output.splitlines() if "=" in line))
+    sums = sums_in(output)
+    report.case("the disk from outside", check_file_system(data) + check_files(data, "/", sums, guest.work / "files"))
+    status, result, output = guest.boot("verify", {"command": FIO_VERIFY}, options)
+    problems = check_status(status, 0) + check_result(result)
+    problems += [] if sums_in(output) == sums else ["the second boot reads other data than the first wrote"]
+    report.case("a second boot reads and verifies it", problems, guest.logs("verify"))
+    report.case("the root disk", check_file_system(root))
+
+
+def check_result(result):
+    return [] if result == "0" else [f"the guest's script ended with {result or 'nothing'}, not 0"]
+
+
+def boot_once_timed(command, errors):
+    """Seconds from exec to the first line of init, and vmm's exit status; None for what did not happen in time."""
+    started = time.monotonic()
+    reached_s = None
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, preexec_fn=die_with_parent
+    ) as process:
+        seen = b""
+        while select.select([process.stdout], [], [], max(0, started + BOOT_SECONDS - time.monotonic()))[0]:
+            data = os.read(process.stdout.fileno(), 65536)
+            if not data:
+                return reached_s, process.wait(BOOT_SECONDS)
+            seen += data
+            if reached_s is None and INIT_MARK in seen:
+                reached_s = time.monotonic() - started
+        process.kill()
+    return reached_s, None
+
+
+def test_loop(guest, report):
+    """Boots in a row, none of which may fail or hang."""
+    count = int(os.environ.get("VMM_NATIVE_LOOPS", "5"))
+    initrd = guest.initrd({"early": f"echo {INIT_MARK.decode()}\n"})
+    command = [guest.vmm, "run", "-m", "256", "-i", initrd, "-p", PARAMETERS, guest.kernel]
+    times_s = []
+    problems = []
+    with open(guest.work / "loop.stderr", "wb") as errors:
+        for number in range(count):
+            reached_s, status = boot_once_timed(command, errors)
+            if reached_s is None or status != 0:
+                problems.append(f"boot {number}: init after {reached_s} s, vmm's exit status {status}")
+            else:
+                times_s.append(reached_s)
+    report.case(f"{count} boots in a row", problems, [guest.work / "loop.stderr"])
+    if times_s:
+        print(
+            f"    exec to init: median {statistics.median(times_s) * 1000:.0f} ms,"
+            f" {min(times_s) * 1000:.0f} to {max(times_s) * 1000:.0f} ms"
+        )
+
+
+def test_ends(guest, report):
+    """Every way for the guest to end, and what vmm says then."""
+    root = str(debian_root())
+    for name, end, parameters, expected in (
+        ("poweroff", "poweroff", "", 0),
+        ("reboot", "reboot", "", 32),
+        ("reboot-by-keyboard-controller", "reboot", "reboot=k", 32),
+        ("reboot-by-port-cf9", "reboot", "reboot=p", 32),
+        ("panic", "panic", "reboot=k", 32),
+        ("panic-triple-fault", "panic", "reboot=t", 33),
+    ):
+        status, result, _ = guest.boot(name, {"command": "true\n", "end": end}, ["-r", root], parameters)
+        report.case(name, check_status(status, expected) + check_result(result), guest.logs(name))
+
+
+def main(arguments):
+    vmm, what, *rest = arguments
+    kernel = os.environ.get("VMM_NATIVE_KERNEL")
+    if not kernel:
+        skip("VMM_NATIVE_KERNEL names no kernel that this host's KVM runs natively")
+    if not Path(kernel).is_file():
+        print(f"VMM_NATIVE_KERNEL={kernel}: no such file")
+        return 1
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        skip("there is no /dev/kvm that we may use")
+    report = Report()
+    with scratch_folder("native") as work:
+        guest = NativeGuest(vmm, kernel, work)
+        if what == "disk":
+            test_disk(guest, report, int(rest[0]))
+        elif what == "loop":
+            test_loop(guest, report)
+        else:
+            test_ends(guest, report)
+    return report.exit_status()
+
+
+if __name__ == "__main__":
+    run_main(main)
