@@ -225,7 +225,7 @@ def hostile_rng(machine):
 def reset(machine, more=""):
     """Resets at any moment, with requests in flight."""
     machine.add_disk("disk0", more=more)
-    machine.run_tests("reset")
+    machine.run_tests("resets")
 
 
 def reset_direct(machine):
@@ -311,6 +311,9 @@ def list_tests(machine):
     names = [line.split()[1] for line in lines if line.startswith("test ")]
     if len(names) < 100 or len(set(names)) != len(names):
         raise Failure(f"{len(names)} tests, {len(set(names))} different names")
+    actions = {line.split()[1] for line in lines if line.startswith("action ")}
+    if not actions or actions & {name.split(".")[0] for name in names}:
+        raise Failure(f"an action hides a group of tests, or there is none: {actions}")
     if set(machine.known) != set(CASES):
         raise Failure(f"CMakeLists.txt and this file differ: {set(machine.known) ^ set(CASES)}")
 

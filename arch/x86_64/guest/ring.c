@@ -55,9 +55,9 @@ bool ring_setup(struct ring *r, struct virtio *v, uint16_t index, uint16_t size)
 {
 	COMMON_WRITE16(v, queue_select, index);
 	uint16_t offered = COMMON_READ16(v, queue_size);
-	if (!offered || size > offered)
+	if (!offered)
 		return false;
-	ring_alloc(r, v, index, size ? size : offered);
+	ring_alloc(r, v, index, size && size < offered ? size : offered);
 	ring_program(r, v);
 	ring_enable(r, v);
 	return true;

@@ -37,8 +37,8 @@ struct ring {
 	struct vring_desc (*tables)[RING_MAX_SEGS]; /* indirect, one a descriptor */
 };
 
-/* Allocate and enable queue @index of @size (0: as offered), vector 1 + @index or as many as there
- * are. */
+/* Allocate and enable queue @index of at most @size (0: as offered), vector 1 + @index or as many
+ * as there are. */
 bool ring_setup(struct ring *r, struct virtio *v, uint16_t index, uint16_t size);
 /* The same in three steps: tables, addresses into the registers, enable. */
 void ring_alloc(struct ring *r, const struct virtio *v, uint16_t index, uint16_t size);

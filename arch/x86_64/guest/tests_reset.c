@@ -263,11 +263,11 @@ static enum verdict reset_storm(void)
 }
 
 const struct test reset_tests[] = {
-	{ "reset.reactivate", reactivate },
-	{ "reset.reads-in-flight", reads_in_flight },
-	{ "reset.writes-in-flight", writes_in_flight },
-	{ "reset.ring-in-flight", ring_in_flight },
-	{ "reset.doorbell-storm", doorbell_storm },
-	{ "reset.reset-storm", reset_storm },
+	{ "resets.reactivate", reactivate },
+	{ "resets.reads-in-flight", reads_in_flight },
+	{ "resets.writes-in-flight", writes_in_flight },
+	{ "resets.ring-in-flight", ring_in_flight },
+	{ "resets.doorbell-storm", doorbell_storm },
+	{ "resets.reset-storm", reset_storm },
 	{ NULL, NULL },
 };
