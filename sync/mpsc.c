@@ -48,3 +48,9 @@ struct mpsc_node *mpsc_pop(struct mpsc *q)
 	q->tail = next;
 	return tail;
 }
+
+bool mpsc_is_empty(const struct mpsc *q)
+{
+	return q->tail == &q->stub &&
+	       atomic_load_explicit(&q->head, memory_order_acquire) == &q->stub;
+}

@@ -13,6 +13,7 @@
  *            nodes of one producer come out in order.
  * Progress:  push wait-free; pop lock-free, may answer "empty" while a push is half done, and the
  *            producer's wake-up that follows its push then brings the consumer back.
+ *            A node of another producer behind it waits as long.
  * Lifetime:  producers have left before mpsc_fini() of the consumer's memory.
  */
 #ifndef SYNC_MPSC_H
@@ -33,5 +34,7 @@ struct mpsc {
 void mpsc_init(struct mpsc *q);
 void mpsc_push(struct mpsc *q, struct mpsc_node *n);
 struct mpsc_node *mpsc_pop(struct mpsc *q);
+/* Consumer. True: all that was pushed came out, and no push is half done. */
+bool mpsc_is_empty(const struct mpsc *q);
 
 #endif
