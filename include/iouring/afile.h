@@ -5,6 +5,7 @@
  * Threads: open, close, resize queries on the control thread; the accessors anywhere.
  * Errors:  negative errno. -EISDIR, -EINVAL: not a regular file or block device (FIFO, socket).
  *          -EROFS, -EACCES, -EPERM: may not be written. -EAGAIN: somebody else holds the lock.
+ *          -EOPNOTSUPP: O_DIRECT does not work there. -EBADF: no such inherited descriptor.
  * Spec:    open(2), flock(2), fcntl(2) F_OFD_SETLK; docs/io.md, "Files".
  */
 #ifndef IOURING_AFILE_H
@@ -14,7 +15,7 @@
 #include "base/compiler.h"
 
 struct afile_config {
-	const char *path; /* /proc/self/fd/N and /dev/fd/N name an inherited descriptor */
+	const char *path; /* /proc/self/fd/N and /dev/fd/N: a duplicate of an inherited descriptor */
 	bool is_readonly;
 	bool is_direct;   /* O_DIRECT */
 	bool no_lock;     /* do not take the image lock */
@@ -24,14 +25,18 @@ struct afile_config {
 struct afile {
 	int fd;
 	bool is_readonly, is_direct, is_blockdev;
-	bool can_punch;       /* deallocation works (discard) */
-	bool can_zero;        /* zeroing ranges works */
+	bool can_punch;       /* FALLOC_FL_PUNCH_HOLE works: discard, and zeroing */
+	bool can_zero;        /* zeroing works: by FALLOC_FL_ZERO_RANGE, on -EOPNOTSUPP by a hole */
 	uint32_t mem_align;   /* of buffers, 1 unless O_DIRECT */
 	uint32_t io_align;    /* of offset and length, 1 unless O_DIRECT */
 	uint32_t block_bytes; /* preferred unit, for the guest's topology */
 	uint64_t size_bytes;  /* at open */
 };
 
+/*
+ * Open, check, lock (shared for reading, exclusive for writing, whole file, released with the last
+ * descriptor). Never blocks on what is no disk image, never changes the file.
+ */
 MUST_CHECK int afile_open(struct afile *out, const struct afile_config *cfg);
 void afile_close(struct afile *f);
 /* Size now: files and devices grow. */

@@ -22,13 +22,40 @@
 
 struct reactor; /* from reactor_create() to reactor_destroy() */
 
+/* Who performs the operations. */
+enum reactor_engine {
+	REACTOR_AUTO,  /* io_uring, or the pool where io_uring is missing or forbidden */
+	REACTOR_URING, /* io_uring or fail */
+	REACTOR_POOL,  /* threads that call pread and pwrite: slow, everywhere */
+};
+
+#define REACTOR_SPIN_ALWAYS UINT64_MAX
+
 struct reactor_config {
 	unsigned entries; /* submission queue entries, a power of two; completions get twice that */
+	enum reactor_engine engine;
+	unsigned max_workers; /* kernel threads (pool: threads) that may block for it; 0: a default */
+	/*
+	 * Longest look-out for new work before it sleeps, when experience says that work comes
+	 * sooner; 0: sleep at once, REACTOR_SPIN_ALWAYS: never sleep. reactor_measure_wake_ns()
+	 * is a good value.
+	 */
+	uint64_t spin_ns;
 };
+
+/* What a wake-up from sleep costs on this host, measured: about a millisecond's work. */
+uint64_t reactor_measure_wake_ns(void);
 
 /* One operation in flight; embedded in the caller's request, untouched until done. */
 struct reactor_op {
-	void (*done)(struct reactor_op *op, int32_t res); /* result or negative errno */
+	/* caller: result or negative errno. May start operations, this one too. */
+	void (*done)(struct reactor_op *op, int32_t res);
+	/* reactor */
+	struct list link;
+	uint8_t code, state;
+	int32_t fd;
+	uint32_t len, flags;
+	uint64_t addr, off;
 };
 
 /* Work that is found by looking: a virtqueue in guest memory. Embedded in its owner. */
@@ -54,7 +81,11 @@ MUST_CHECK int reactor_create(struct reactor **out, const struct reactor_config 
 /* Nothing in flight, thread has left reactor_run(). NULL is fine. */
 void reactor_destroy(struct reactor *r);
 
-/* Loop until reactor_stop(), then until nothing is in flight but cancelled waits. */
+/*
+ * Loop until reactor_stop(), then until all that is in flight is done: waits (streams, polls,
+ * timeouts) are cancelled and new ones refused with -ECANCELED, file I/O is carried out. Sources
+ * are no longer polled, but flushed. Messages posted before the stop are run. Once per reactor.
+ */
 void reactor_run(struct reactor *r);
 void reactor_stop(struct reactor *r);
 void reactor_post(struct reactor *r, struct reactor_msg *m);
@@ -62,7 +93,11 @@ void reactor_post(struct reactor *r, struct reactor_msg *m);
 void reactor_add_source(struct reactor *r, struct reactor_source *s);
 void reactor_del_source(struct reactor *r, struct reactor_source *s);
 
-/* Operations. Buffers and iovecs stay valid until done(). @off -1: the file position (streams). */
+/*
+ * Operations. Buffers and iovecs stay valid until done(). @off -1: a stream (pipe, terminal, eventfd):
+ * waits until it is ready. -EINTR is retried, and so is -EAGAIN as far as that makes sense;
+ * a short count is the caller's to deal with.
+ */
 void reactor_readv(struct reactor *r, struct reactor_op *op, int fd, const struct iovec *iov,
 		   unsigned nr, int64_t off);
 void reactor_writev(struct reactor *r, struct reactor_op *op, int fd, const struct iovec *iov,
@@ -74,13 +109,16 @@ void reactor_fallocate(struct reactor *r, struct reactor_op *op, int fd, int mod
 void reactor_poll_fd(struct reactor *r, struct reactor_op *op, int fd, uint32_t events);
 /* done(op, -ETIME) after @ns nanoseconds, or -ECANCELED. */
 void reactor_timeout(struct reactor *r, struct reactor_op *op, uint64_t ns);
-/* Ask for @op to end early; its done() still comes. Regular-file I/O is not interrupted. */
+/* Ask a wait in flight to end early: -ECANCELED unless it was faster. File I/O is not interrupted. */
 void reactor_cancel(struct reactor *r, struct reactor_op *op);
 
-/* Passes, system calls, completions, sleeps so far; written by the reactor's thread only. */
+/* So far. Written by the reactor's thread only, readable from any. */
 struct reactor_stats {
-	uint64_t passes, enters, completions, sleeps;
+	_Atomic uint64_t passes, enters, completions, sleeps;
+	_Atomic uint64_t spins, spin_hits; /* look-outs, and those that saw work */
 };
 const struct reactor_stats *reactor_stats_of(const struct reactor *r);
+/* For people: "io_uring", "pool", ... */
+const char *reactor_engine_name(const struct reactor *r);
 
 #endif

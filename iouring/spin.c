@@ -1,0 +1,141 @@
+/* spin.c - see spin_priv.h. */
+#include "spin_priv.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "base/num.h"
+#include "iouring/reactor.h"
+#include "sync/thread.h"
+
+#define SPIN_MIN_NS (8 * 1000ull)
+#define SPIN_MAX_NS (200 * 1000ull)
+#define SPIN_MAX_PENANCE 1024
+
+static uint64_t spin_now_ns(void)
+{
+	struct timespec ts;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+void spin_init(struct spin *s, uint64_t budget_ns)
+{
+	/* the first guess is that it pays: the first misses correct it */
+	*s = (struct spin){ .budget_ns = budget_ns, .mean_gap_ns = budget_ns / 2 };
+}
+
+static void spin_note_gap(struct spin *s, uint64_t gap_ns)
+{
+	/* capped, so that one long pause is forgotten after a few short ones */
+	gap_ns = min_u64(gap_ns, 4 * s->budget_ns);
+	s->mean_gap_ns = s->mean_gap_ns - s->mean_gap_ns / 8 + gap_ns / 8;
+}
+
+bool spin_begin(struct spin *s)
+{
+	if (!s->budget_ns)
+		return false;
+	if (s->budget_ns == REACTOR_SPIN_ALWAYS)
+		return true;
+	s->idle_since_ns = spin_now_ns();
+	if (s->penance) {
+		s->penance--;
+		return false;
+	}
+	return s->mean_gap_ns <= s->budget_ns;
+}
+
+bool spin_is_over(const struct spin *s)
+{
+	return s->budget_ns != REACTOR_SPIN_ALWAYS &&
+	       spin_now_ns() - s->idle_since_ns >= s->budget_ns;
+}
+
+void spin_hit(struct spin *s)
+{
+	if (s->budget_ns != REACTOR_SPIN_ALWAYS)
+		spin_note_gap(s, spin_now_ns() - s->idle_since_ns);
+}
+
+void spin_miss(struct spin *s)
+{
+	struct rusage ru;
+	if (getrusage(RUSAGE_THREAD, &ru))
+		return;
+	bool was_preempted = ru.ru_nivcsw != s->preempted;
+	s->preempted = ru.ru_nivcsw;
+	if (!was_preempted) {
+		s->next_penance = 0;
+		return;
+	}
+	s->next_penance = s->next_penance ? min_u32(2 * s->next_penance, SPIN_MAX_PENANCE) : 8;
+	s->penance = s->next_penance;
+}
+
+void spin_slept(struct spin *s)
+{
+	if (!s->budget_ns || s->budget_ns == REACTOR_SPIN_ALWAYS)
+		return;
+	uint64_t gap_ns = spin_now_ns() - s->idle_since_ns;
+	/* the budget is what a wake-up costs: take it off again */
+	spin_note_gap(s, gap_ns > s->budget_ns ? gap_ns - s->budget_ns : 0);
+}
+
+/* --- measuring a wake-up: a number goes to a sleeping thread and back --- */
+
+#define SPIN_ROUNDS 15
+#define SPIN_STOP   (1ull << 32)
+
+struct spin_echo {
+	int there, back;
+};
+
+static void spin_echo(void *arg)
+{
+	const struct spin_echo *e = arg;
+	eventfd_t v = 0;
+	while (v < SPIN_STOP && !eventfd_read(e->there, &v) && !eventfd_write(e->back, 1))
+		;
+}
+
+static int spin_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* Both ends sleep, so a round is two wake-ups. */
+static uint64_t spin_median_wake_ns(const struct spin_echo *e)
+{
+	uint64_t wake_ns[SPIN_ROUNDS];
+	for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
+		eventfd_t v;
+		uint64_t start_ns = spin_now_ns();
+		if (eventfd_write(e->there, 1) || eventfd_read(e->back, &v))
+			return 0;
+		wake_ns[i] = (spin_now_ns() - start_ns) / 2;
+	}
+	qsort(wake_ns, SPIN_ROUNDS, sizeof(wake_ns[0]), spin_compare);
+	return wake_ns[SPIN_ROUNDS / 2];
+}
+
+uint64_t reactor_measure_wake_ns(void)
+{
+	CLEANUP(fd_cleanup) int there = eventfd(0, EFD_CLOEXEC);
+	CLEANUP(fd_cleanup) int back = eventfd(0, EFD_CLOEXEC);
+	struct spin_echo e = { .there = there, .back = back };
+	struct thread_attr attr = { .name = "calibrate" };
+	struct thread *t;
+	uint64_t wake_ns = 0;
+	if (there >= 0 && back >= 0 && !thread_create(&t, &attr, spin_echo, &e)) {
+		wake_ns = spin_median_wake_ns(&e);
+		(void)eventfd_write(there, SPIN_STOP); /* its thread reads it, sooner or later */
+		thread_join(t);
+	}
+	/* without descriptors or a thread: a guess in the middle */
+	return wake_ns ? min_u64(max_u64(wake_ns, SPIN_MIN_NS), SPIN_MAX_NS) : 4 * SPIN_MIN_NS;
+}

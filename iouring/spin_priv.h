@@ -1,0 +1,49 @@
+/*
+ * spin_priv.h - when to look out for work a little longer instead of going to sleep.
+ *
+ * Layer:   iouring, private
+ * Threads: the reactor's.
+ * Errors:  none.
+ * Spec:    docs/io.md, "Spinning".
+ *
+ * To spin as long as a wake-up costs is never worse than twice the best. An average of the gaps
+ * between running dry and the next work tells whether it is likely to pay at all. A gap that was
+ * slept through counts without the wake-up, so that slow wake-ups do not talk us out of spinning.
+ * A thread that was preempted while spinning took the CPU from somebody: it stops for a while.
+ */
+#ifndef IOURING_SPIN_PRIV_H
+#define IOURING_SPIN_PRIV_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct spin {
+	uint64_t budget_ns;   /* immutable; 0: never, UINT64_MAX: always */
+	uint64_t mean_gap_ns; /* moving average, one eighth for the newest */
+	uint64_t idle_since_ns;
+	unsigned penance;     /* sleeps yet to come without spinning */
+	unsigned next_penance;
+	long preempted;       /* involuntary context switches so far */
+};
+
+void spin_init(struct spin *s, uint64_t budget_ns);
+/* Out of work now: is it worth spinning? Starts the clock. */
+bool spin_begin(struct spin *s);
+/* Every few rounds of a spin: is the budget spent? */
+bool spin_is_over(const struct spin *s);
+/* Work came while we spun. */
+void spin_hit(struct spin *s);
+/* It did not: we go to sleep. */
+void spin_miss(struct spin *s);
+/* Awake again. */
+void spin_slept(struct spin *s);
+
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+#endif
