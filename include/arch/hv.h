@@ -38,14 +38,18 @@ MUST_CHECK int hv_probe(struct hv_info *out, const char *device);
 
 /* A VM without memory, with its interrupt chip. */
 MUST_CHECK int hv_create(struct hv **out, const char *device);
+/* Its vCPUs have been destroyed. What was registered with the chips ends with it. */
 void hv_destroy(struct hv *h);
 const struct hv_info *hv_info_of(const struct hv *h);
 /* After -EPROTO from hv_create() or hv_probe(): the capability that is missing. */
 const char *hv_missing(void);
 
-/* Let the guest see all of @m. @m outlives the VM. */
-MUST_CHECK int hv_map_memory(struct hv *h, const struct gmem *m);
-/* A read-only run of host memory at @start (firmware). */
+/* Let the guest see all of @m, once. @m outlives the VM. */
+MUST_CHECK int hv_map_memory(struct hv *h, struct gmem *m);
+/*
+ * A read-only run of host memory at @start (firmware); all three multiples of the page size, @host
+ * outlives the VM. -ENOTSUP: this hypervisor knows no such memory. -EEXIST: it meets other memory.
+ */
 MUST_CHECK int hv_map_rom(struct hv *h, uint64_t start, const void *host, uint64_t len);
 
 const struct irq_chip *hv_irq_chip(struct hv *h);
@@ -62,7 +66,10 @@ enum vcpu_exit {
 	VCPU_CRASH,      /* internal error, failed entry: vcpu_reason() says which */
 };
 
-/* @index from 0, below hv_info.max_vcpus. Control thread. */
+/*
+ * @index from 0, below hv_info.max_vcpus (else -EINVAL), each once in a VM's life (else -EEXIST).
+ * Control thread.
+ */
 MUST_CHECK int vcpu_create(struct vcpu **out, struct hv *h, unsigned index);
 void vcpu_destroy(struct vcpu *c);
 

@@ -1,0 +1,240 @@
+/*
+ * cpuid.c - what a vCPU says of itself: what KVM supports, less what a guest cannot use, plus its
+ * place in the machine: one package, cores of one or two threads, APIC IDs from 0 without gaps.
+ */
+#include <errno.h>
+#include <string.h>
+#include "arch/x86_64/x86_priv.h"
+#include "base/num.h"
+
+/* Values that several leaves need. */
+struct cpuid_shape {
+	uint32_t apic_id, nr_cpus;
+	uint32_t threads;      /* in a core */
+	uint32_t thread_bits;  /* of the APIC ID: number the thread in its core */
+	uint32_t package_bits; /* ... the thread in the package */
+	enum hv_kind host;
+	bool is_amd;
+};
+
+#define CPUID_1_ECX_MONITOR	  (1u << 3)
+#define CPUID_1_ECX_HYPERVISOR	  (1u << 31)
+#define CPUID_1_EDX_HTT		  (1u << 28)
+#define CPUID_6_ECX_EPB		  (1u << 3)
+#define CPUID_7_EBX_SGX		  (1u << 2)
+#define CPUID_7_ECX_SGX_LC	  (1u << 30)
+#define CPUID_EXT1_ECX_CMP_LEGACY (1u << 1)
+#define CPUID_EXT1_ECX_TOPOEXT	  (1u << 22)
+#define CPUID_EXT1_ECX_MWAITX	  (1u << 29)
+/* cpuid.rst: features that make a guest call the hypervisor by VMCALL. */
+#define CPUID_KVM_PV_UNHALT	 (1u << 7)
+#define CPUID_KVM_PV_SEND_IPI	 (1u << 11)
+#define CPUID_KVM_PV_SCHED_YIELD (1u << 13)
+#define CPUID_KVM_MAP_GPA_RANGE	 (1u << 16)
+#define CPUID_KVM_MIGRATION	 (1u << 17)
+#define CPUID_KVM_BY_CALL                                                                          \
+	(CPUID_KVM_PV_UNHALT | CPUID_KVM_PV_SEND_IPI | CPUID_KVM_PV_SCHED_YIELD |                  \
+	 CPUID_KVM_MAP_GPA_RANGE | CPUID_KVM_MIGRATION)
+
+#define CPUID_LEAF_TOPOLOGY  0xbu
+#define CPUID_LEAF_TOPOLOGY2 0x1fu
+
+int x86_cpuid_supported(struct x86_cpuid *out, int kvm_fd)
+{
+	memset(out, 0, sizeof(*out));
+	out->nent = X86_CPUID_MAX;
+	return kvm_ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, out);
+}
+
+struct kvm_cpuid_entry2 *x86_cpuid_find(struct x86_cpuid *c, uint32_t function, uint32_t index)
+{
+	for (uint32_t i = 0; i < c->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &c->e[i];
+		bool has_index = e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+		if (e->function == function && (!has_index || e->index == index))
+			return e;
+	}
+	return NULL;
+}
+
+/* Bits that number @n things. */
+static uint32_t cpuid_bits(uint32_t n)
+{
+	return n <= 1 ? 0 : 32u - (uint32_t)__builtin_clz(n - 1);
+}
+
+/* --- one function a leaf; each edits what KVM supports --- */
+
+static void cpuid_leaf_0(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	(void)s; /* every vCPU has the topology leaf */
+	if (e->eax < CPUID_LEAF_TOPOLOGY)
+		e->eax = CPUID_LEAF_TOPOLOGY;
+}
+
+static void cpuid_leaf_1(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	uint32_t ids = min_u32(1u << s->package_bits, 0xff);
+	e->ebx = (e->ebx & 0xffff) | ids << 16 | s->apic_id << 24;
+	e->ecx |= CPUID_1_ECX_HYPERVISOR;
+	e->ecx &= ~CPUID_1_ECX_MONITOR; /* it would wait for what never comes, or exit each time */
+	e->edx &= ~CPUID_1_EDX_HTT;
+	if (s->nr_cpus > 1)
+		e->edx |= CPUID_1_EDX_HTT;
+}
+
+/* APIC IDs that share a cache of @level, less one: the last level is the package's. */
+static uint32_t cpuid_cache_sharing(uint32_t level, const struct cpuid_shape *s)
+{
+	uint32_t bits = level >= 3 ? s->package_bits : s->thread_bits;
+	return min_u32((1u << bits) - 1, 0xfff);
+}
+
+static void cpuid_leaf_4(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	if ((e->eax & 0x1f) == 0)
+		return; /* no cache here */
+	uint32_t cores = min_u32((1u << (s->package_bits - s->thread_bits)) - 1, 0x3f);
+	e->eax = (e->eax & 0x3fff) | cpuid_cache_sharing(e->eax >> 5 & 7, s) << 14 | cores << 26;
+}
+
+static void cpuid_leaf_6(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	(void)s;
+	e->ecx &= ~CPUID_6_ECX_EPB; /* the host's business */
+}
+
+static void cpuid_leaf_7(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	(void)s;
+	if (e->index == 0) { /* there is no enclave memory */
+		e->ebx &= ~CPUID_7_EBX_SGX;
+		e->ecx &= ~CPUID_7_ECX_SGX_LC;
+	}
+}
+
+static void cpuid_leaf_kvm_features(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	if (s->host == HV_SOFTWARE) /* where VMCALL does not reach KVM */
+		e->eax &= ~CPUID_KVM_BY_CALL;
+}
+
+static void cpuid_leaf_ext_1(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	e->ecx &= ~(CPUID_EXT1_ECX_MWAITX | CPUID_EXT1_ECX_CMP_LEGACY);
+	if (s->is_amd && s->nr_cpus > 1)
+		e->ecx |= CPUID_EXT1_ECX_CMP_LEGACY;
+}
+
+static void cpuid_leaf_ext_8(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	if (s->is_amd)
+		e->ecx = min_u32(s->nr_cpus - 1, 0xff) | s->package_bits << 12;
+}
+
+static void cpuid_leaf_ext_1d(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	if (e->eax & 0x1f)
+		e->eax = (e->eax & 0x3fff) | cpuid_cache_sharing(e->eax >> 5 & 7, s) << 14;
+}
+
+static void cpuid_leaf_ext_1e(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	e->eax = e->ebx = e->ecx = e->edx = 0;
+	if (s->is_amd) {
+		e->eax = s->apic_id;
+		e->ebx = s->apic_id >> s->thread_bits | (s->threads - 1) << 8;
+	}
+}
+
+/* MONITOR's sizes; SGX; memory encryption: nothing a guest of ours has. */
+static void cpuid_leaf_none(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	(void)s;
+	e->eax = e->ebx = e->ecx = e->edx = 0;
+}
+
+static const struct {
+	uint32_t function;
+	void (*edit)(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s);
+} cpuid_edits[] = {
+	{ 0x00000000, cpuid_leaf_0 },	   { 0x00000001, cpuid_leaf_1 },
+	{ 0x00000004, cpuid_leaf_4 },	   { 0x00000005, cpuid_leaf_none },
+	{ 0x00000006, cpuid_leaf_6 },	   { 0x00000007, cpuid_leaf_7 },
+	{ 0x00000012, cpuid_leaf_none },   { 0x40000001, cpuid_leaf_kvm_features },
+	{ 0x80000001, cpuid_leaf_ext_1 },  { 0x80000008, cpuid_leaf_ext_8 },
+	{ 0x8000001d, cpuid_leaf_ext_1d }, { 0x8000001e, cpuid_leaf_ext_1e },
+	{ 0x8000001f, cpuid_leaf_none },
+};
+
+static void cpuid_edit(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(cpuid_edits); i++)
+		if (cpuid_edits[i].function == e->function)
+			cpuid_edits[i].edit(e, s);
+}
+
+/* Append the levels of topology leaf @function: threads, cores, end. SDM 2A, CPUID, leaf 0BH. */
+static int cpuid_add_topology(struct x86_cpuid *out, uint32_t function, const struct cpuid_shape *s)
+{
+	const struct {
+		uint32_t shift, nr, type;
+	} levels[] = {
+		{ s->thread_bits, s->threads, 1 },
+		{ s->package_bits, s->nr_cpus, 2 },
+		{ 0, 0, 0 },
+	};
+	for (uint32_t i = 0; i < ARRAY_SIZE(levels); i++) {
+		if (out->nent == X86_CPUID_MAX)
+			return -E2BIG;
+		out->e[out->nent++] = (struct kvm_cpuid_entry2){
+			.function = function,
+			.index = i,
+			.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+			.eax = levels[i].shift,
+			.ebx = levels[i].nr,
+			.ecx = i | levels[i].type << 8,
+			.edx = s->apic_id,
+		};
+	}
+	return 0;
+}
+
+static bool cpuid_is_amd(const struct x86_cpuid *c)
+{
+	for (uint32_t i = 0; i < c->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &c->e[i];
+		if (e->function == 0) /* AuthenticAMD, HygonGenuine: by the first four letters */
+			return e->ebx == 0x68747541 || e->ebx == 0x6f677948;
+	}
+	return false;
+}
+
+int x86_cpuid_build(struct x86_cpuid *out, const struct x86_cpuid *supported,
+		    const struct x86_cpu *cpu)
+{
+	struct cpuid_shape s = {
+		.apic_id = cpu->index,
+		.nr_cpus = cpu->nr_cpus,
+		.threads = !cpu->no_smt && cpu->nr_cpus % 2 == 0 ? 2 : 1,
+		.host = cpu->host,
+		.is_amd = cpuid_is_amd(supported),
+	};
+	s.thread_bits = cpuid_bits(s.threads);
+	s.package_bits = cpuid_bits(s.nr_cpus);
+	memset(out, 0, sizeof(*out));
+	uint32_t max_basic = 0;
+	for (uint32_t i = 0; i < supported->nent; i++) {
+		struct kvm_cpuid_entry2 e = supported->e[i];
+		if (e.function == CPUID_LEAF_TOPOLOGY || e.function == CPUID_LEAF_TOPOLOGY2)
+			continue; /* the host's own; ours come below */
+		cpuid_edit(&e, &s);
+		if (e.function == 0)
+			max_basic = e.eax;
+		out->e[out->nent++] = e;
+	}
+	int err = cpuid_add_topology(out, CPUID_LEAF_TOPOLOGY, &s);
+	if (!err && max_basic >= CPUID_LEAF_TOPOLOGY2)
+		err = cpuid_add_topology(out, CPUID_LEAF_TOPOLOGY2, &s);
+	return err;
+}
