@@ -62,8 +62,8 @@ struct vdev_ops {
 struct vdev_host_ops {
 	/* Raise the configuration interrupt (any thread). */
 	void (*config_changed)(void *host);
-	/* The eventfd a kick of queue @idx signals, and the notifier of its interrupts. Called
-	 * under the device's lock. */
+	/* The eventfd a kick of queue @idx signals (a blocking one: read it through io_uring or
+	 * after poll), and the notifier of its interrupts. Called under the device's lock. */
 	int (*queue_wires)(void *host, uint16_t idx, int *kick_fd, struct notifier **call);
 	/* A reset the driver asked for is complete, and will read so when this returns (any
 	 * thread): forget what the driver set on the transport's side. */
