@@ -1,0 +1,173 @@
+/* test_spin.c - when spinning is thought to pay, and that a spinning reactor misses nothing. */
+#include "rig.h"
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define BUDGET_NS 50000ull
+
+static void no_budget_means_no_spinning(void **state)
+{
+	(void)state;
+	struct spin s;
+	spin_init(&s, 0);
+	assert_false(spin_begin(&s));
+	spin_slept(&s);
+	assert_false(spin_begin(&s));
+}
+
+static void always_means_always(void **state)
+{
+	(void)state;
+	struct spin s;
+	spin_init(&s, REACTOR_SPIN_ALWAYS);
+	for (unsigned i = 0; i < 100; i++) {
+		assert_true(spin_begin(&s));
+		assert_false(spin_is_over(&s));
+		spin_hit(&s);
+	}
+}
+
+static void long_gaps_stop_it_and_short_ones_bring_it_back(void **state)
+{
+	(void)state;
+	struct spin s;
+	spin_init(&s, BUDGET_NS);
+	assert_true(spin_begin(&s));
+	unsigned slept = 0;
+	while (spin_begin(&s) && slept < 100) { /* each gap far beyond the budget */
+		s.idle_since_ns -= 1000 * BUDGET_NS;
+		spin_slept(&s);
+		slept++;
+	}
+	assert_in_range(slept, 1, 10);
+	unsigned short_gaps = 0;
+	while (!spin_begin(&s) && short_gaps < 100) { /* a wake-up's worth of sleep: no gap at all */
+		spin_slept(&s);
+		short_gaps++;
+	}
+	assert_in_range(short_gaps, 1, 40);
+}
+
+static void the_budget_ends(void **state)
+{
+	(void)state;
+	struct spin s;
+	spin_init(&s, BUDGET_NS);
+	assert_true(spin_begin(&s));
+	s.idle_since_ns -= BUDGET_NS;
+	assert_true(spin_is_over(&s));
+}
+
+static void who_is_preempted_while_spinning_gives_way(void **state)
+{
+	(void)state;
+	struct spin s;
+	spin_init(&s, BUDGET_NS);
+	spin_miss(&s); /* learns the count of this thread */
+	s.penance = s.next_penance = 0;
+	spin_miss(&s);
+	unsigned quiet = s.penance; /* 0 unless the test itself was preempted just now */
+	s.preempted--;
+	spin_miss(&s);
+	unsigned first = s.penance;
+	assert_true(first > quiet);
+	assert_false(spin_begin(&s));
+	assert_int_equal(s.penance, first - 1);
+	s.preempted--;
+	spin_miss(&s);
+	assert_true(s.penance > first);
+	for (unsigned i = 0; i < 20; i++) {
+		s.preempted--;
+		spin_miss(&s);
+	}
+	assert_int_equal(s.penance, 1024);
+}
+
+static void a_wake_up_is_measured_within_reason(void **state)
+{
+	(void)state;
+	assert_in_range(reactor_measure_wake_ns(), 8000, 200000);
+}
+
+/* --- with a reactor --- */
+
+struct ping {
+	struct reactor_source s;
+	_Atomic unsigned asked, seen;
+};
+
+static bool ping_poll(struct reactor_source *s)
+{
+	struct ping *p = container_of(s, struct ping, s);
+	unsigned asked = atomic_load(&p->asked);
+	if (asked == atomic_load(&p->seen))
+		return false;
+	atomic_store(&p->seen, asked);
+	return true;
+}
+
+static void a_reactor_that_always_spins_sees_work_without_being_told(void **state)
+{
+	(void)state;
+	static struct uring_sys sys;
+	struct rig g;
+	struct ping p = { .s.poll = ping_poll };
+	struct reactor_config cfg = { .entries = 8, .spin_ns = REACTOR_SPIN_ALWAYS };
+	sys = uring_sys_real;
+	rig_make_with(&g, &cfg, &sys);
+	reactor_add_source(g.r, &p.s);
+	rig_start(&g);
+	for (unsigned i = 1; i <= 50; i++) {
+		atomic_store(&p.asked, i);
+		while (atomic_load(&p.seen) != i) /* never notified: only a spinner sees it */
+			sched_yield();
+	}
+	assert_int_equal(atomic_load(&reactor_stats_of(g.r)->sleeps), 0);
+	rig_end(&g);
+}
+
+static void touch(struct reactor *r, void *arg)
+{
+	(void)r;
+	(*(unsigned *)arg)++;
+}
+
+static void a_reactor_that_spins_a_while_still_sleeps_and_wakes(void **state)
+{
+	(void)state;
+	static struct uring_sys sys;
+	struct rig g;
+	unsigned touched = 0;
+	struct reactor_config cfg = { .entries = 8, .spin_ns = 20000 };
+	sys = uring_sys_real;
+	rig_make_with(&g, &cfg, &sys);
+	rig_start(&g);
+	for (unsigned i = 0; i < 300; i++) {
+		rig_call(&g, touch, &touched);
+		if (i % 10 == 0)
+			usleep(300);
+	}
+	const struct reactor_stats *st = reactor_stats_of(g.r);
+	assert_true(atomic_load(&st->spins) > 0);
+	assert_true(atomic_load(&st->sleeps) > 0);
+	assert_true(atomic_load(&st->spin_hits) <= atomic_load(&st->spins));
+	rig_end(&g);
+	assert_int_equal(touched, 300);
+}
+
+int main(void)
+{
+	const struct CMUnitTest rules[] = {
+		cmocka_unit_test(no_budget_means_no_spinning),
+		cmocka_unit_test(always_means_always),
+		cmocka_unit_test(long_gaps_stop_it_and_short_ones_bring_it_back),
+		cmocka_unit_test(the_budget_ends),
+		cmocka_unit_test(who_is_preempted_while_spinning_gives_way),
+		cmocka_unit_test(a_wake_up_is_measured_within_reason),
+	};
+	const struct CMUnitTest reactors[] = {
+		cmocka_unit_test(a_reactor_that_always_spins_sees_work_without_being_told),
+		cmocka_unit_test(a_reactor_that_spins_a_while_still_sleeps_and_wakes),
+	};
+	return cmocka_run_group_tests(rules, NULL, NULL) + rig_run_all(reactors);
+}
