@@ -10,6 +10,7 @@
 #define BASE_ERR_H
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "base/compiler.h"
 
@@ -33,6 +34,16 @@ static inline void fd_close(int fd)
 static inline void fd_cleanup(int *fd)
 {
 	fd_close(*fd);
+}
+
+/*
+ * @bytes of zeroed heap at a multiple of CACHE_ALIGN, for objects with CACHE_ALIGNED members (of
+ * which sizeof is such a multiple). NULL: no memory. Ends with free().
+ */
+static inline void *zalloc_aligned(size_t bytes)
+{
+	void *p = aligned_alloc(CACHE_ALIGN, bytes);
+	return p ? memset(p, 0, bytes) : NULL;
 }
 
 /* For CLEANUP(free_cleanup) T *p = ...; */

@@ -21,6 +21,8 @@ struct vworker_config {
 	const char *name;      /* of the thread, at most 15 bytes */
 	const cpu_set_t *cpus; /* NULL: anywhere */
 	unsigned entries;      /* of its ring */
+	uint64_t spin_ns;      /* reactor_config: how long to look out before it sleeps */
+	enum reactor_engine engine;
 };
 
 MUST_CHECK int vworker_create(struct vworker **out, const struct vworker_config *cfg);
@@ -30,7 +32,7 @@ struct reactor *vworker_reactor(struct vworker *w);
 
 /*
  * A queue on a worker, embedded in the device. The device fills in the first group; the rest is
- * the worker's.
+ * the worker's. All functions run on the worker's thread; the last three may be NULL.
  */
 struct vworker_queue {
 	/* immutable */
@@ -38,31 +40,45 @@ struct vworker_queue {
 	uint16_t idx;
 	struct vworker *worker;
 	/*
-	 * Pop and start at most VQ_BATCH requests; completions may come later through vq_push() on
-	 * this thread. 1: budget spent, come again; 0: queue empty; -EBADMSG: driver fault;
-	 * -ENOBUFS: come again after a completion.
+	 * Pop and start at most VQ_BATCH requests; completions may come later through vq_push().
+	 * 1: budget spent, come again. 0: queue empty. -EBADMSG: driver fault, the queue is dead.
+	 * -ENOBUFS: there may be more, but come again only after a vq_push() or vworker_wake().
 	 */
 	int (*serve)(struct vworker_queue *wq, struct vq *q);
-	/* The queue starts (q is set) or has stopped (before it is freed). May be NULL. */
-	void (*started)(struct vworker_queue *wq);
-	void (*stopped)(struct vworker_queue *wq);
+	void (*started)(struct vworker_queue *wq);  /* q is set */
+	void (*stopping)(struct vworker_queue *wq); /* cancel what would not end by itself */
+	void (*stopped)(struct vworker_queue *wq);  /* nothing in flight; q is still set */
 	/* worker thread */
-	struct vq *q;           /* NULL: not running */
-	struct vq_setup setup;
-	bool is_dead;           /* driver fault: nothing more is popped */
-	bool is_stopping;
-	bool kick_armed, kick_cancelled;
+	struct vq *q;       /* NULL: not running */
+	bool is_dead;       /* driver fault: nothing more is popped */
+	bool is_parked;     /* serve() said -ENOBUFS ... */
+	uint16_t parked_at; /* ... with so many in flight */
+	bool is_stopping, is_finishing;
+	bool kick_armed; /* kick_op is in flight */
+	bool kick_polls; /* the eventfd is non-blocking: poll, then read */
+	unsigned holds;
 	uint64_t kick_count;
 	struct iovec kick_iov;
 	struct reactor_op kick_op;
 	struct reactor_source source;
-	/* messages in flight, one of each kind at most */
-	struct reactor_msg start_msg, stop_msg;
+	/* written by start, read by the worker: the message in between orders them */
+	struct vq_setup setup;
+	struct reactor_msg start_msg, stop_msg; /* one of each in flight at most */
 };
 
 /* From vdev_ops.start: validates nothing, copies @s, posts. */
 void vworker_start_queue(struct vworker_queue *wq, const struct vq_setup *s);
 /* From vdev_ops.stop: ends with vdev_queue_stopped(wq->dev, wq->idx). */
 void vworker_stop_queue(struct vworker_queue *wq);
+
+/* Look at a parked queue again. Worker thread; fine when it does not run. */
+void vworker_wake(struct vworker_queue *wq);
+
+/*
+ * An operation on behalf of @wq that is no request in flight keeps it from being stopped until it
+ * is released. Worker thread.
+ */
+void vworker_hold(struct vworker_queue *wq);
+void vworker_release(struct vworker_queue *wq);
 
 #endif

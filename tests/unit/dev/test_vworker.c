@@ -1,0 +1,317 @@
+/* test_vworker.c - how a worker starts, wakes, parks, kills and stops a queue. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "dev/vworker.h"
+#include "drive.h"
+#include "fake_reactor.h"
+
+/* A device whose queue keeps what it pops until told to give it back. */
+struct toy {
+	struct vdev dev;
+	struct vworker_queue wq;
+	struct vq_chain *kept[8];
+	unsigned nr_kept, max_kept;
+	unsigned served, started, stopping, stopped;
+	int answer; /* when there is nothing (more) to pop */
+};
+
+struct fixture {
+	struct drive v;
+	struct vworker *worker;
+	struct toy *t;
+};
+
+static int toy_serve(struct vworker_queue *wq, struct vq *q)
+{
+	struct toy *t = container_of(wq, struct toy, wq);
+	struct vq_chain *c;
+	t->served++;
+	while (t->nr_kept < t->max_kept) {
+		int got = vq_pop(q, &c);
+		if (got <= 0)
+			return got;
+		t->kept[t->nr_kept++] = c;
+	}
+	return t->answer;
+}
+
+static void toy_give_back(struct toy *t)
+{
+	vq_push(t->wq.q, t->kept[--t->nr_kept], 0);
+}
+
+static void toy_started(struct vworker_queue *wq)
+{
+	container_of(wq, struct toy, wq)->started++;
+}
+
+static void toy_stopping(struct vworker_queue *wq)
+{
+	container_of(wq, struct toy, wq)->stopping++;
+}
+
+static void toy_stopped(struct vworker_queue *wq)
+{
+	assert_int_equal(vq_in_flight(wq->q), 0);
+	container_of(wq, struct toy, wq)->stopped++;
+}
+
+static int toy_start(struct vdev *d, uint16_t idx, const struct vq_setup *s)
+{
+	(void)idx;
+	vworker_start_queue(&container_of(d, struct toy, dev)->wq, s);
+	return 0;
+}
+
+static void toy_stop(struct vdev *d, uint16_t idx)
+{
+	(void)idx;
+	vworker_stop_queue(&container_of(d, struct toy, dev)->wq);
+}
+
+static void toy_destroy(struct vdev *d)
+{
+	vdev_fini(d);
+	free(container_of(d, struct toy, dev));
+}
+
+static const struct vdev_ops toy_ops = {
+	.name = "toy",
+	.id = 42,
+	.start = toy_start,
+	.stop = toy_stop,
+	.destroy = toy_destroy,
+};
+
+static void step(void *ctx)
+{
+	(void)ctx;
+	fake_pass();
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	const struct vworker_config wc = { .name = "toy", .entries = 64 };
+	assert_non_null(f);
+	fake_forget();
+	drive_init(&f->v);
+	f->v.step = step;
+	assert_int_equal(vworker_create(&f->worker, &wc), 0);
+	f->t = zalloc_aligned(sizeof(*f->t));
+	assert_int_equal(vdev_init(&f->t->dev, &toy_ops, f->v.mem, 1, 64, 0, 0), 0);
+	f->t->wq = (struct vworker_queue){ .dev = &f->t->dev,
+					   .worker = f->worker,
+					   .serve = toy_serve,
+					   .started = toy_started,
+					   .stopping = toy_stopping,
+					   .stopped = toy_stopped };
+	f->t->max_kept = 8;
+	drive_attach(&f->v, &f->t->dev);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	drive_fini(&f->v);
+	vworker_destroy(f->worker);
+	free(f);
+	return 0;
+}
+
+static void offer(struct fixture *f)
+{
+	drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 16 }, 0, 1);
+}
+
+static void passes(unsigned n)
+{
+	while (n--)
+		fake_pass();
+}
+
+static void a_kick_wakes_it_and_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	drive_up(&f->v, ~0ull);
+	passes(3);
+	assert_int_equal(f->t->served, 0);
+	for (unsigned i = 1; i <= 3; i++) {
+		offer(f);
+		drive_kick(&f->v, 0);
+		passes(3);
+		assert_int_equal(f->t->nr_kept, 1);
+		assert_int_equal(vq_stats_of(f->t->wq.q)->kicks, i);
+		toy_give_back(f->t);
+		(void)drive_wait(&f->v, 0, NULL);
+	}
+}
+
+static void a_doorbell_that_does_not_block_will_do(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(fcntl(f->v.q[0].kick_fd, F_SETFL, O_NONBLOCK), 0);
+	drive_up(&f->v, ~0ull);
+	passes(3);
+	offer(f);
+	drive_kick(&f->v, 0);
+	passes(5);
+	assert_int_equal(f->t->nr_kept, 1);
+	uint64_t count;
+	assert_int_equal(read(f->v.q[0].kick_fd, &count, 8), -1); /* taken: no endless waking */
+	assert_int_equal(errno, EAGAIN);
+	toy_give_back(f->t);
+}
+
+static void requests_from_before_the_start_are_served(void **state)
+{
+	struct fixture *f = *state;
+	drive_up(&f->v, ~0ull);
+	offer(f); /* and no kick at all */
+	passes(2);
+	assert_int_equal(f->t->nr_kept, 1);
+	toy_give_back(f->t);
+}
+
+static void no_room_means_come_again_after_a_completion(void **state)
+{
+	struct fixture *f = *state;
+	f->t->max_kept = 2;
+	f->t->answer = -ENOBUFS;
+	drive_up(&f->v, ~0ull);
+	for (unsigned i = 0; i < 4; i++)
+		offer(f);
+	drive_kick(&f->v, 0);
+	passes(10);
+	assert_int_equal(f->t->nr_kept, 2);
+	assert_int_equal(f->t->served, 1); /* it did not spin */
+	toy_give_back(f->t);
+	passes(3);
+	assert_int_equal(f->t->nr_kept, 2);
+	assert_int_equal(f->t->served, 2);
+	toy_give_back(f->t);
+	toy_give_back(f->t);
+	passes(3);
+	assert_int_equal(f->t->nr_kept, 1);
+	toy_give_back(f->t);
+}
+
+static void a_parked_queue_waits_to_be_woken(void **state)
+{
+	struct fixture *f = *state;
+	f->t->max_kept = 0;
+	f->t->answer = -ENOBUFS;
+	drive_up(&f->v, ~0ull);
+	offer(f);
+	drive_kick(&f->v, 0);
+	passes(5);
+	assert_int_equal(f->t->served, 1);
+	f->t->max_kept = 1;
+	vworker_wake(&f->t->wq);
+	passes(2);
+	assert_int_equal(f->t->nr_kept, 1);
+	toy_give_back(f->t);
+}
+
+static void a_stop_waits_for_requests_and_holds(void **state)
+{
+	struct fixture *f = *state;
+	drive_up(&f->v, ~0ull);
+	passes(3);
+	offer(f);
+	drive_kick(&f->v, 0);
+	passes(3);
+	vworker_hold(&f->t->wq);
+	vdev_set_status(f->v.dev, 0);
+	passes(5);
+	assert_int_equal(f->t->stopping, 1);
+	assert_int_equal(f->t->stopped, 0);
+	toy_give_back(f->t);
+	passes(5);
+	assert_int_equal(f->t->stopped, 0);
+	assert_int_not_equal(vdev_status(f->v.dev), 0);
+	vworker_release(&f->t->wq);
+	passes(5);
+	assert_int_equal(f->t->stopped, 1);
+	assert_int_equal(vdev_status(f->v.dev), 0);
+	assert_int_equal(f->v.resets_done, 1);
+}
+
+static void a_stop_right_behind_the_start(void **state)
+{
+	struct fixture *f = *state;
+	for (unsigned i = 1; i <= 100; i++) {
+		drive_up(&f->v, ~0ull);
+		passes(i % 4);
+		vdev_set_status(f->v.dev, 0);
+		passes(4);
+		assert_int_equal(vdev_status(f->v.dev), 0);
+		assert_int_equal(f->t->started, i);
+		assert_int_equal(f->t->stopped, i);
+	}
+}
+
+static void a_fault_is_reported_once(void **state)
+{
+	struct fixture *f = *state;
+	drive_up(&f->v, ~0ull);
+	offer(f);
+	passes(3);
+	for (unsigned i = 0; i < 3; i++) {
+		drive_offer(&f->v, 0, &(struct drive_seg){ UINT64_MAX, 16 }, 0, 1);
+		drive_kick(&f->v, 0);
+		passes(3);
+		assert_true(drive_needs_reset(&f->v));
+		assert_int_equal(f->v.config_changes, 1);
+	}
+	toy_give_back(f->t); /* what was taken before still comes back */
+	(void)drive_wait(&f->v, 0, NULL);
+	drive_reset(&f->v);
+	drive_up(&f->v, ~0ull);
+	offer(f);
+	passes(3);
+	assert_int_equal(f->t->nr_kept, 1);
+	toy_give_back(f->t);
+}
+
+static void a_doorbell_that_fails_needs_a_reset(void **state)
+{
+	struct fixture *f = *state;
+	int good = f->v.q[0].kick_fd;
+	f->v.q[0].kick_fd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(f->v.q[0].kick_fd >= 0);
+	drive_up(&f->v, ~0ull);
+	passes(5);
+	assert_true(drive_needs_reset(&f->v));
+	drive_reset(&f->v);
+	(void)close(f->v.q[0].kick_fd);
+	f->v.q[0].kick_fd = good;
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_kick_wakes_it_and_is_counted),
+		T(a_doorbell_that_does_not_block_will_do),
+		T(requests_from_before_the_start_are_served),
+		T(no_room_means_come_again_after_a_completion),
+		T(a_parked_queue_waits_to_be_woken),
+		T(a_stop_waits_for_requests_and_holds),
+		T(a_stop_right_behind_the_start),
+		T(a_fault_is_reported_once),
+		T(a_doorbell_that_fails_needs_a_reset),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,235 @@
+/* vworker.c - worker threads: each owns a reactor and the virtqueues that were handed to it. */
+#include "dev/vworker.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "sync/thread.h"
+
+struct vworker {
+	struct reactor *reactor;
+	struct thread *thread;
+};
+
+static void vworker_main(void *arg)
+{
+	struct vworker *w = arg;
+	reactor_run(w->reactor);
+}
+
+static void vworker_cleanup(struct vworker **w)
+{
+	vworker_destroy(*w);
+}
+
+int vworker_create(struct vworker **out, const struct vworker_config *cfg)
+{
+	CLEANUP(vworker_cleanup) struct vworker *w = calloc(1, sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	struct reactor_config rc = { .entries = cfg->entries,
+				     .engine = cfg->engine,
+				     .spin_ns = cfg->spin_ns };
+	int err = reactor_create(&w->reactor, &rc);
+	if (err)
+		return err;
+	struct thread_attr attr = { .name = cfg->name, .cpus = cfg->cpus };
+	err = thread_create(&w->thread, &attr, vworker_main, w);
+	if (err)
+		return err;
+	*out = take(w);
+	return 0;
+}
+
+void vworker_destroy(struct vworker *w)
+{
+	if (!w)
+		return;
+	if (w->thread) {
+		reactor_stop(w->reactor);
+		thread_join(w->thread);
+	}
+	reactor_destroy(w->reactor);
+	free(w);
+}
+
+struct reactor *vworker_reactor(struct vworker *w)
+{
+	return w->reactor;
+}
+
+/*
+ * Once nothing of the queue is in flight any more, come back through the mailbox: what frees the
+ * queue must not run inside the reactor's walk over its sources.
+ */
+static void vworker_check_stopped(struct vworker_queue *wq)
+{
+	if (!wq->is_stopping || wq->is_finishing || wq->kick_armed || wq->holds)
+		return;
+	if (wq->q && vq_in_flight(wq->q))
+		return;
+	wq->is_finishing = true;
+	reactor_post(wq->worker->reactor, &wq->stop_msg);
+}
+
+static void vworker_finish(struct vworker_queue *wq)
+{
+	if (wq->q) {
+		vq_signal(wq->q);
+		reactor_del_source(wq->worker->reactor, &wq->source);
+		if (wq->stopped)
+			wq->stopped(wq);
+		vq_destroy(wq->q);
+		wq->q = NULL;
+	}
+	vdev_queue_stopped(wq->dev,
+			   wq->idx); /* from here on the device may restart it, or be gone */
+}
+
+/* Runs twice for each stop: when it is asked for, and when nothing is in flight any more. */
+static void vworker_on_stop(struct reactor_msg *m)
+{
+	struct vworker_queue *wq = container_of(m, struct vworker_queue, stop_msg);
+	if (wq->is_finishing) {
+		vworker_finish(wq);
+		return;
+	}
+	wq->is_stopping = true;
+	if (wq->q && wq->stopping)
+		wq->stopping(wq);
+	if (wq->kick_armed)
+		reactor_cancel(wq->worker->reactor, &wq->kick_op);
+	vworker_check_stopped(wq);
+}
+
+static void vworker_kill(struct vworker_queue *wq, const char *why)
+{
+	wq->is_dead = true;
+	vdev_needs_reset(wq->dev, why);
+}
+
+static bool vworker_is_parked(struct vworker_queue *wq)
+{
+	if (wq->is_parked && vq_in_flight(wq->q) < wq->parked_at)
+		wq->is_parked = false;
+	return wq->is_parked;
+}
+
+static bool vworker_poll(struct reactor_source *s)
+{
+	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
+	if (wq->is_dead || wq->is_stopping || vworker_is_parked(wq) || !vq_has_work(wq->q))
+		return false;
+	int got = wq->serve(wq, wq->q);
+	if (got == -ENOBUFS) {
+		wq->is_parked = true;
+		wq->parked_at = vq_in_flight(wq->q);
+	} else if (got < 0) {
+		vworker_kill(wq, "the driver broke the format of a queue");
+	}
+	return true; /* results may wait for the flush */
+}
+
+static void vworker_flush(struct reactor_source *s)
+{
+	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
+	vq_signal(wq->q);
+	vworker_check_stopped(wq);
+}
+
+static void vworker_wait_kick(struct vworker_queue *wq)
+{
+	wq->kick_armed = true;
+	if (wq->kick_polls)
+		reactor_poll_fd(wq->worker->reactor, &wq->kick_op, wq->setup.kick_fd, POLLIN);
+	else
+		reactor_readv(wq->worker->reactor, &wq->kick_op, wq->setup.kick_fd, &wq->kick_iov,
+			      1, -1);
+}
+
+static bool vworker_arm(struct reactor_source *s)
+{
+	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
+	if (wq->is_dead || wq->is_stopping)
+		return false;
+	if (!vworker_is_parked(wq) && vq_arm(wq->q))
+		return true;
+	if (!wq->kick_armed)
+		vworker_wait_kick(wq);
+	return false;
+}
+
+static void vworker_disarm(struct reactor_source *s)
+{
+	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
+	vq_disarm(wq->q);
+}
+
+static void vworker_kicked(struct reactor_op *op, int32_t res)
+{
+	struct vworker_queue *wq = container_of(op, struct vworker_queue, kick_op);
+	wq->kick_armed = false;
+	if (res == -EAGAIN)
+		wq->kick_polls = true;
+	else if (res < 0 && res != -ECANCELED && res != -EINTR)
+		vworker_kill(wq, "its doorbell cannot be read");
+	else if (res > 0)
+		vq_count_kick(wq->q);
+	if (res > 0 && wq->kick_polls &&
+	    read(wq->setup.kick_fd, &wq->kick_count, sizeof(wq->kick_count)) < 0)
+		BUG_ON(errno != EAGAIN); /* its only reader is this thread */
+	vworker_check_stopped(wq);
+}
+
+static void vworker_on_start(struct reactor_msg *m)
+{
+	struct vworker_queue *wq = container_of(m, struct vworker_queue, start_msg);
+	wq->is_dead = wq->is_parked = wq->is_stopping = wq->is_finishing = wq->kick_polls = false;
+	int err = vq_create(&wq->q, &wq->setup);
+	if (err) {
+		wq->q = NULL;
+		log_debug("%s: queue %u: cannot start: error %d", wq->dev->id, wq->idx, -err);
+		vworker_kill(wq, "a queue has a size or an address that cannot be");
+		return;
+	}
+	wq->kick_iov = (struct iovec){ &wq->kick_count, sizeof(wq->kick_count) };
+	wq->kick_op.done = vworker_kicked;
+	if (wq->started)
+		wq->started(wq);
+	reactor_add_source(wq->worker->reactor, &wq->source);
+}
+
+void vworker_start_queue(struct vworker_queue *wq, const struct vq_setup *s)
+{
+	wq->setup = *s;
+	wq->source = (struct reactor_source){ .poll = vworker_poll,
+					      .flush = vworker_flush,
+					      .arm = vworker_arm,
+					      .disarm = vworker_disarm };
+	wq->start_msg.fn = vworker_on_start;
+	wq->stop_msg.fn = vworker_on_stop;
+	reactor_post(wq->worker->reactor, &wq->start_msg);
+}
+
+void vworker_stop_queue(struct vworker_queue *wq)
+{
+	reactor_post(wq->worker->reactor, &wq->stop_msg);
+}
+
+void vworker_wake(struct vworker_queue *wq)
+{
+	wq->is_parked = false;
+}
+
+void vworker_hold(struct vworker_queue *wq)
+{
+	wq->holds++;
+}
+
+void vworker_release(struct vworker_queue *wq)
+{
+	BUG_ON(!wq->holds);
+	wq->holds--;
+	vworker_check_stopped(wq);
+}
