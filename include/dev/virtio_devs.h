@@ -16,16 +16,24 @@
 /* --- block (virtio/dev/blk.c) --- */
 struct blk_config {
 	const char *name;          /* of threads and messages: "block0" */
-	struct afile *file;        /* taken over on success; NULL: null back end of null_bytes */
-	uint64_t null_bytes;
+	struct afile *file;        /* copied on success, and file->fd set to -1; NULL: null back end */
+	uint64_t null_bytes;       /* of the null back end: completes at once, data is not touched */
 	uint16_t nr_queues, queue_size;
-	uint32_t block_bytes;      /* logical block size told to the guest, 512 or 4096 */
+	uint32_t block_bytes;      /* logical block size told to the guest: 512 to 4096 */
 	bool is_readonly;
 	bool has_discard;
 	char serial[20];           /* GET_ID answer, zero-padded, not terminated when full */
 	const cpu_set_t *cpus;     /* of the workers; NULL: anywhere */
+	uint64_t spin_ns;          /* of the workers: see vworker.h */
 };
+/*
+ * One thread for each queue. -EINVAL: a count or a size out of range, or O_DIRECT on an image whose
+ * io_align is larger than block_bytes: smaller writes would have to read and rewrite a block that
+ * another queue may be writing, so they are not offered.
+ */
 MUST_CHECK int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg);
+/* The image has another size now: tell the driver. Control thread. -EINVAL: null back end. */
+MUST_CHECK int blk_resize(struct vdev *d);
 
 /* --- entropy (virtio/dev/rng.c) --- */
 struct rng_source {
@@ -38,7 +46,11 @@ MUST_CHECK int rng_create(struct vdev **out, struct gmem *mem, struct vworker *w
 
 /* --- console (virtio/dev/console.c): ports, size, input and output on descriptors --- */
 struct console_port_config {
-	int in_fd, out_fd;  /* not owned; -1: none */
+	/*
+	 * Not owned; -1: none. Blocking or not. Input that ended, or failed, is not looked at again
+	 * before the next start of the queue.
+	 */
+	int in_fd, out_fd;
 	char name[32];      /* shown in the guest as /dev/virtio-ports/NAME; empty: none */
 	bool is_console;    /* an hvc terminal rather than a plain port */
 };
@@ -49,7 +61,9 @@ struct console_config {
 };
 MUST_CHECK int console_create(struct vdev **out, struct gmem *mem, struct vworker *worker,
 			      const struct console_config *cfg);
-/* The terminal changed: tell the driver. Any thread. */
+/*
+ * The terminal changed: tell the driver. Any thread, and not at once with the device's destruction.
+ */
 void console_resize(struct vdev *d, uint16_t cols, uint16_t rows);
 
 #endif

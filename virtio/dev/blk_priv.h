@@ -1,0 +1,138 @@
+/*
+ * blk_priv.h - the block device from inside: requests, queues, and who does which part of them.
+ *
+ * Layer:   dev
+ * Threads: struct blk as its fields say; a struct blk_queue and its requests belong to its worker.
+ * Errors:  a request that fails answers with a status; functions return 0 or negative errno.
+ * Spec:    VIRTIO 1.2 §5.2; docs/io.md, "Block requests".
+ *
+ * A request is begun by blk_serve(), goes through one or more operations of the reactor, one at a
+ * time, and ends in blk_finish(). Requests are preallocated, one for each head a queue can have.
+ */
+#ifndef DEV_BLK_PRIV_H
+#define DEV_BLK_PRIV_H
+#include <linux/virtio_blk.h>
+#include <stdatomic.h>
+#include "base/compiler.h"
+#include "base/le.h"
+#include "base/list.h"
+#include "dev/virtio_devs.h"
+
+#define BLK_SECTOR          512u
+#define BLK_MAX_RANGES      32u          /* of one DISCARD or WRITE_ZEROES */
+#define BLK_BOUNCE_BYTES    (128u << 10) /* multiple of every io_align */
+#define BLK_NR_BOUNCES      8u           /* of one queue */
+#define BLK_MAX_RETRIES     64u          /* of one operation that says "again" */
+#define BLK_DISCARD_SECTORS (1u << 21)   /* 1 GiB: bounds the time of one fallocate */
+#define BLK_ZERO_SECTORS    (1u << 16)   /* 32 MiB, where zeroes may have to be written */
+
+/* VIRTIO 1.2 §5.2.6: what a request starts with. */
+struct blk_header {
+	le32_t type;
+	le32_t reserved;
+	le64_t sector;
+};
+static_assert(sizeof(struct blk_header) == 16, "VIRTIO 1.2 §5.2.6");
+
+/* One range of a DISCARD or WRITE_ZEROES. */
+struct blk_range {
+	le64_t sector;
+	le32_t nr_sectors;
+	le32_t flags;
+};
+static_assert(sizeof(struct blk_range) == 16, "VIRTIO 1.2 §5.2.6");
+
+struct blk_queue;
+
+struct blk_req {
+	struct reactor_op op;   /* of the step under way */
+	struct blk_queue *bq;   /* immutable */
+	struct vq_chain *chain; /* NULL: free */
+	uint8_t *status;        /* in guest RAM */
+	struct iovec *iov;      /* data still to be moved */
+	uint32_t nr_iov;
+	uint32_t left, done; /* bytes of data */
+	uint32_t type;       /* VIRTIO_BLK_T_* */
+	uint64_t sector;     /* of the header */
+	uint64_t off;        /* in the image, of what is left */
+	uint32_t retries;
+	uint32_t nr_ranges, range; /* of DISCARD and WRITE_ZEROES: all, and the current one */
+	struct list link;          /* waiting for a sync, or for a bounce buffer */
+	uint8_t *bounce;           /* NULL: none */
+	struct iovec one;          /* what a bounced step, or one that writes zeroes, moves */
+	uint64_t zero_left;        /* bytes of the current range still to be zeroed by writing */
+};
+
+struct blk_queue {
+	struct vworker_queue wq;
+	struct blk *b; /* immutable */
+	/* worker thread */
+	struct blk_req *reqs;   /* by head */
+	uint64_t features;      /* negotiated */
+	bool was_write_through; /* at the last pass */
+	struct list sync_next;  /* flushes that wait for the next fdatasync */
+	struct list sync_now;   /* flushes the current one covers */
+	bool sync_wanted, sync_busy;
+	struct reactor_op sync_op;
+	uint8_t *bounces; /* BLK_NR_BOUNCES buffers, untouched until needed; NULL: no O_DIRECT */
+	uint32_t free_bounces; /* bit mask */
+	struct list bounce_wait;
+};
+
+struct blk {
+	struct vdev dev;
+	/* immutable */
+	struct afile file; /* fd -1: null back end */
+	uint32_t block_bytes, seg_max;
+	bool is_readonly, has_discard;
+	uint8_t serial[VIRTIO_BLK_ID_BYTES];
+	uint16_t nr_queues;
+	struct blk_queue *queues;
+	struct vworker **workers;
+	/* any thread */
+	_Atomic uint64_t capacity_sectors;
+	_Atomic uint64_t size_bytes; /* of the file; the guest's last sectors may lie past it */
+	_Atomic bool is_writeback;   /* what the driver chose by CONFIG_WCE */
+	_Atomic bool has_lost_data;  /* an fdatasync failed: what was cached may be gone for good */
+};
+
+static inline bool blk_is_null(const struct blk *b)
+{
+	return b->file.fd < 0;
+}
+
+static inline struct reactor *blk_reactor(const struct blk_queue *bq)
+{
+	return vworker_reactor(bq->wq.worker);
+}
+
+static inline bool blk_has(const struct blk_queue *bq, unsigned feature)
+{
+	return bq->features >> feature & 1;
+}
+
+/* --- blk_req.c: parsing, completion, GET_ID, FLUSH --- */
+int blk_serve(struct vworker_queue *wq, struct vq *q);
+/* Give the request back with @status: exactly once for each. */
+void blk_finish(struct blk_req *r, uint8_t status);
+/* Does [@sector, + @bytes) lie within the capacity? *off is where it starts in the image. */
+MUST_CHECK bool blk_in_bounds(const struct blk *b, uint64_t sector, uint64_t bytes, uint64_t *off);
+/* Must a completed write be on stable storage? */
+bool blk_is_write_through(const struct blk_queue *bq);
+/* Does @res ask for another try, and are there tries left? */
+bool blk_may_retry(struct blk_req *r, int32_t res);
+/* Finish @r, well, after an fdatasync that starts later than now. */
+void blk_sync_then_finish(struct blk_req *r);
+/* Start that fdatasync, unless one is under way: then it follows. */
+void blk_sync_start(struct blk_queue *bq);
+
+/* --- blk_rw.c: IN and OUT, bounce buffers --- */
+void blk_rw_begin(struct blk_req *r);
+/* Copy between @buf and byte @at of r->iov, which has so much. */
+void blk_copy_from_data(const struct blk_req *r, size_t at, void *buf, size_t len);
+void blk_copy_to_data(const struct blk_req *r, const void *buf, size_t len);
+
+/* --- blk_zero.c: DISCARD and WRITE_ZEROES --- */
+void blk_ranges_begin(struct blk_req *r);
+
+#endif

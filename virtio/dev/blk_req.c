@@ -1,0 +1,205 @@
+/* blk_req.c - block requests: where they begin and end, GET_ID and FLUSH. VIRTIO 1.2 §5.2.6. */
+#include "blk_priv.h"
+#include <errno.h>
+#include <string.h>
+#include "base/num.h"
+
+bool blk_in_bounds(const struct blk *b, uint64_t sector, uint64_t bytes, uint64_t *off)
+{
+	uint64_t cap = atomic_load_explicit(&b->capacity_sectors, memory_order_relaxed);
+	if (sector > cap || bytes / BLK_SECTOR > cap - sector)
+		return false;
+	*off = sector * BLK_SECTOR; /* cannot overflow: the capacity in bytes does not */
+	return true;
+}
+
+bool blk_is_write_through(const struct blk_queue *bq)
+{
+	if (!blk_has(bq, VIRTIO_BLK_F_FLUSH)) /* VIRTIO 1.2 §5.2.6.2: nobody would ever flush */
+		return true;
+	return blk_has(bq, VIRTIO_BLK_F_CONFIG_WCE) &&
+	       !atomic_load_explicit(&bq->b->is_writeback, memory_order_relaxed);
+}
+
+bool blk_may_retry(struct blk_req *r, int32_t res)
+{
+	return (res == -EAGAIN || res == -EINTR) && r->retries++ < BLK_MAX_RETRIES;
+}
+
+void blk_finish(struct blk_req *r, uint8_t status)
+{
+	struct vq_chain *c = r->chain;
+	bool is_input = r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_GET_ID;
+	r->chain = NULL;
+	*r->status = status;
+	vq_push(r->bq->wq.q, c, (is_input ? r->done : 0) + 1);
+}
+
+static void blk_get_id(struct blk_req *r)
+{
+	uint32_t n = min_u32(r->left, VIRTIO_BLK_ID_BYTES);
+	if (!n) {
+		blk_finish(r, VIRTIO_BLK_S_IOERR);
+		return;
+	}
+	blk_copy_to_data(r, r->bq->b->serial, n);
+	r->done = n;
+	blk_finish(r, VIRTIO_BLK_S_OK);
+}
+
+static void blk_sync_done(struct reactor_op *op, int32_t res)
+{
+	struct blk_queue *bq = container_of(op, struct blk_queue, sync_op);
+	struct blk *b = bq->b;
+	if (res == -EINTR) {
+		reactor_fdatasync(blk_reactor(bq), op, b->file.fd);
+		return;
+	}
+	/*
+	 * The kernel reports a failed write-back once, and drops the pages: a later fdatasync that
+	 * succeeds says nothing about them. With O_DIRECT there are no such pages.
+	 */
+	if (res < 0 && !b->file.is_direct)
+		atomic_store_explicit(&b->has_lost_data, true, memory_order_relaxed);
+	bool ok = res >= 0 && !atomic_load_explicit(&b->has_lost_data, memory_order_relaxed);
+	struct list *n;
+	while ((n = list_pop_front(&bq->sync_now)))
+		blk_finish(container_of(n, struct blk_req, link),
+			   ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	bq->sync_busy = false;
+	blk_sync_start(bq);
+	vworker_release(&bq->wq);
+}
+
+void blk_sync_start(struct blk_queue *bq)
+{
+	if (bq->sync_busy || !bq->sync_wanted)
+		return;
+	struct list *n;
+	while ((n = list_pop_front(&bq->sync_next)))
+		list_push_back(&bq->sync_now, n);
+	bq->sync_wanted = false;
+	bq->sync_busy = true;
+	bq->sync_op.done = blk_sync_done;
+	vworker_hold(&bq->wq);
+	reactor_fdatasync(blk_reactor(bq), &bq->sync_op, bq->b->file.fd);
+}
+
+void blk_sync_then_finish(struct blk_req *r)
+{
+	list_push_back(&r->bq->sync_next, &r->link);
+	r->bq->sync_wanted = true;
+}
+
+static void blk_flush(struct blk_req *r)
+{
+	if (r->bq->b->is_readonly || blk_is_null(r->bq->b))
+		blk_finish(r, VIRTIO_BLK_S_OK); /* nothing was written */
+	else
+		blk_sync_then_finish(r); /* blk_serve() starts one for all flushes of the pass */
+}
+
+static void blk_dispatch(struct blk_req *r)
+{
+	switch (r->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_OUT:
+		blk_rw_begin(r);
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		blk_flush(r);
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		blk_ranges_begin(r);
+		break;
+	case VIRTIO_BLK_T_GET_ID:
+		blk_get_id(r);
+		break;
+	default:
+		blk_finish(r, VIRTIO_BLK_S_UNSUPP);
+	}
+}
+
+/* The last writable byte is the status; cut it off. False: there is none. */
+static bool blk_take_status(struct blk_req *r, struct iovec *in, uint32_t nr)
+{
+	if (!nr)
+		return false;
+	struct iovec *last = &in[nr - 1];
+	last->iov_len--;
+	r->status = (uint8_t *)last->iov_base + last->iov_len;
+	r->iov = in;
+	r->nr_iov = nr - !last->iov_len;
+	return true;
+}
+
+/* Cut @len bytes off the front; the part has so many. */
+static void blk_skip_front(struct iovec **iov, uint32_t *nr, size_t len)
+{
+	while (*nr && len >= (*iov)->iov_len) {
+		len -= (*iov)->iov_len;
+		(*iov)++;
+		(*nr)--;
+	}
+	if (len) {
+		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + len;
+		(*iov)->iov_len -= len;
+	}
+}
+
+static int blk_begin(struct blk_queue *bq, struct vq *q, struct vq_chain *c)
+{
+	struct blk_req *r = &bq->reqs[c->head];
+	if (!blk_take_status(r, c->iov + c->nr_out, c->nr_in)) {
+		vq_push(q, c, 0);
+		return -EBADMSG; /* no way to say what went wrong */
+	}
+	r->bq = bq;
+	r->chain = c;
+	r->left = c->in_bytes - 1;
+	r->done = r->retries = 0;
+	struct blk_header h;
+	if (!vq_chain_read(c, 0, &h, sizeof(h))) {
+		r->type = UINT32_MAX;
+		blk_finish(r, VIRTIO_BLK_S_IOERR);
+		return 0;
+	}
+	r->type = le32_get(h.type);
+	r->sector = le64_get(h.sector);
+	if (r->type == VIRTIO_BLK_T_OUT || r->type == VIRTIO_BLK_T_DISCARD ||
+	    r->type == VIRTIO_BLK_T_WRITE_ZEROES) {
+		r->left = c->out_bytes - (uint32_t)sizeof(h);
+		r->iov = c->iov;
+		r->nr_iov = c->nr_out;
+		blk_skip_front(&r->iov, &r->nr_iov, sizeof(h));
+	}
+	blk_dispatch(r);
+	return 0;
+}
+
+/* The driver switched the write cache off: what it still held has to get out, once. */
+static void blk_follow_cache_mode(struct blk_queue *bq)
+{
+	bool is_through = blk_is_write_through(bq);
+	if (is_through && !bq->was_write_through && !bq->b->is_readonly && !blk_is_null(bq->b))
+		bq->sync_wanted = true;
+	bq->was_write_through = is_through;
+}
+
+int blk_serve(struct vworker_queue *wq, struct vq *q)
+{
+	struct blk_queue *bq = container_of(wq, struct blk_queue, wq);
+	struct vq_chain *c;
+	int got = 0;
+	blk_follow_cache_mode(bq);
+	for (unsigned budget = VQ_BATCH; budget && (got = vq_pop(q, &c)) > 0; budget--) {
+		int err = blk_begin(bq, q, c);
+		if (err) {
+			got = err;
+			break;
+		}
+	}
+	blk_sync_start(bq);
+	return got;
+}
