@@ -11,10 +11,7 @@
 #include "base/num.h"
 #include "boot_priv.h"
 
-#define BOOT_PAGE       4096u
-#define BOOT_LARGE_PAGE (2 * MIB)
-#define BOOT_NR_PD      4u /* page directories: 1 GiB each */
-#define BOOT_PTES       512u
+#define BOOT_PAGE 4096u
 
 int boot_pread(int fd, void *buf, size_t len, uint64_t off)
 {
@@ -126,34 +123,6 @@ int machine_check_boot(const struct machine_boot *b, const char **why)
 
 /* --- into guest RAM --- */
 
-static int boot_write_gdt(struct gmem *m, bool is_pvh)
-{
-	uint8_t gdt[LAYOUT_GDT_ENTRIES * 8] = { 0 };
-	le_store(gdt + LAYOUT_SEL_CODE, is_pvh ? LAYOUT_GDT_CODE32 : LAYOUT_GDT_CODE64, 8);
-	le_store(gdt + LAYOUT_SEL_DATA, LAYOUT_GDT_DATA, 8);
-	le_store(gdt + LAYOUT_SEL_TSS, LAYOUT_GDT_TSS, 8);
-	return gmem_write(m, gpa(LAYOUT_GDT), gdt, sizeof(gdt));
-}
-
-/* Identity map of the first 4 GiB in 2 MiB pages. Intel SDM 3A §4.5. */
-static int boot_write_page_tables(struct gmem *m)
-{
-	enum { TABLE = 3, LARGE = 0x83 }; /* present, writable; page size */
-	static const uint64_t pdpt = LAYOUT_PAGE_TABLES + BOOT_PAGE, pd = pdpt + BOOT_PAGE;
-	le64_t t[BOOT_PTES] = { le64_of(pdpt | TABLE) };
-	int err = gmem_write(m, gpa(LAYOUT_PAGE_TABLES), t, sizeof(t));
-	for (unsigned i = 0; i < BOOT_NR_PD; i++)
-		t[i] = le64_of((pd + i * BOOT_PAGE) | TABLE);
-	if (!err)
-		err = gmem_write(m, gpa(pdpt), t, sizeof(t));
-	for (unsigned d = 0; !err && d < BOOT_NR_PD; d++) {
-		for (unsigned i = 0; i < BOOT_PTES; i++)
-			t[i] = le64_of((d * BOOT_PTES + i) * BOOT_LARGE_PAGE | LARGE);
-		err = gmem_write(m, gpa(pd + d * BOOT_PAGE), t, sizeof(t));
-	}
-	return err;
-}
-
 static int boot_load_kernel(const struct machine_boot *b, struct gmem *m, const char **why)
 {
 	int err = b->kernel->format == KERNEL_ELF ? elf_load(m, b->kernel_fd, why)
@@ -172,19 +141,14 @@ static int boot_load_initrd(const struct machine_boot *b, const struct boot_plan
 	return err ? boot_refuse(why, err, "the initrd cannot be read into guest RAM") : 0;
 }
 
-/* What the entry point finds: descriptors, page tables, command line, parameters. */
+/* What the entry point finds in memory; what its registers find, machine_setup_vcpu() writes. */
 static int boot_write_handover(const struct machine_boot *b, const struct boot_plan *p,
 			       struct gmem *m, const char **why)
 {
 	int err = gmem_write(m, gpa(LAYOUT_CMDLINE), b->cmdline, strlen(b->cmdline) + 1);
-	if (!err)
-		err = boot_write_gdt(m, b->kernel->is_pvh);
 	if (err)
 		return err;
-	if (b->kernel->is_pvh)
-		return pvh_write(m, b, p);
-	err = boot_write_page_tables(m);
-	return err ? err : zeropage_write(m, b, p, why);
+	return b->kernel->is_pvh ? pvh_write(m, b, p) : zeropage_write(m, b, p, why);
 }
 
 int machine_load(const struct machine_boot *b, struct hv *h, struct gmem *m, const char **why)

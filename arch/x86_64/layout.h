@@ -35,7 +35,7 @@
 #define LAYOUT_ROM_MAX        0x1000000ull
 #define LAYOUT_ROM_SHADOW_MAX 0x20000ull
 
-/* --- the first MiB; written by machine_load() when a kernel is booted --- */
+/* --- the first MiB when a kernel is booted: machine_load(), machine_setup_vcpu() --- */
 #define LAYOUT_GDT            0x500ull
 #define LAYOUT_PVH_INFO       0x6000ull /* one page: start_info, module list, memory map */
 #define LAYOUT_ZERO_PAGE      0x7000ull /* struct boot_params */

@@ -104,49 +104,6 @@ static void no_initrd_is_told_as_none(void **state)
 	test_board_drop(&t);
 }
 
-/* What the page tables at LAYOUT_PAGE_TABLES make of @addr; UINT64_MAX: not present. */
-static uint64_t walk(const struct test_board *t, uint64_t addr)
-{
-	uint64_t table = LAYOUT_PAGE_TABLES;
-	for (unsigned shift = 39; shift >= 21; shift -= 9) {
-		uint64_t e = le_load(test_at(t, table + (addr >> shift & 511) * 8, 8), 8);
-		if (!(e & 1))
-			return UINT64_MAX;
-		if (e & 0x80)
-			return (e & ~0x1fffffull & ((1ull << 52) - 1)) | (addr & 0x1fffff);
-		table = e & ~0xfffull;
-	}
-	return UINT64_MAX;
-}
-
-static void the_first_4_gib_are_identity_mapped(void **state)
-{
-	(void)state;
-	struct test_board t;
-	load(&t, 64 * MIB, bzimage_file(), false);
-	for (uint64_t a = 0; a < 4 * GIB; a += 2 * MIB)
-		assert_int_equal(walk(&t, a + 12345), a + 12345);
-	assert_int_equal(walk(&t, 4 * GIB), UINT64_MAX);
-	assert_int_equal(walk(&t, 1ull << 39), UINT64_MAX);
-	test_board_drop(&t);
-}
-
-static void the_gdt_holds_code_of_the_entry(void **state)
-{
-	(void)state;
-	struct test_board t;
-	load(&t, 64 * MIB, bzimage_file(), false);
-	assert_int_equal(le_load(test_at(&t, LAYOUT_GDT, 8), 8), 0);
-	assert_int_equal(le_load(test_at(&t, LAYOUT_GDT + LAYOUT_SEL_CODE, 8), 8),
-			 LAYOUT_GDT_CODE64);
-	test_board_drop(&t);
-	load(&t, 64 * MIB, elf_file(true), false);
-	assert_int_equal(le_load(test_at(&t, LAYOUT_GDT + LAYOUT_SEL_CODE, 8), 8),
-			 LAYOUT_GDT_CODE32);
-	assert_int_equal(le_load(test_at(&t, LAYOUT_GDT + LAYOUT_SEL_DATA, 8), 8), LAYOUT_GDT_DATA);
-	test_board_drop(&t);
-}
-
 /* --- PVH --- */
 
 static void start_info_leads_to_everything(void **state)
@@ -348,8 +305,6 @@ int main(void)
 		cmocka_unit_test(the_header_is_copied_as_far_as_it_goes),
 		cmocka_unit_test(boot_params_are_made_up_for_elf),
 		cmocka_unit_test(no_initrd_is_told_as_none),
-		cmocka_unit_test(the_first_4_gib_are_identity_mapped),
-		cmocka_unit_test(the_gdt_holds_code_of_the_entry),
 		cmocka_unit_test(start_info_leads_to_everything),
 		cmocka_unit_test(the_memory_map_has_all_ram_and_no_more),
 		cmocka_unit_test(the_initrd_lies_as_high_as_allowed),
