@@ -277,7 +277,7 @@ static uint64_t acpi_build_madt(struct blob *t, unsigned nr_cpus)
 static uint64_t acpi_build_mcfg(struct blob *t)
 {
 	size_t at = acpi_open(t, "MCFG", 1);
-	struct acpi_mcfg c = { .base = le64_of(LAYOUT_ECAM_START), .bus_last = 255 };
+	struct acpi_mcfg c = { .base = le64_of(LAYOUT_ECAM_START), .bus_last = LAYOUT_PCI_LAST_BUS };
 	const size_t body = sizeof(c.header);
 	blob_put(t, (const uint8_t *)&c + body, sizeof(c) - body);
 	return acpi_close(t, at);

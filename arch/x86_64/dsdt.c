@@ -65,7 +65,7 @@ static void dsdt_pci(struct blob *t, const struct pci_windows *w)
 	aml_name(t, "_BBN");
 	aml_int(t, 0);
 	struct aml_crs crs = aml_open_crs(t);
-	aml_window_bus(t, 0, 255);
+	aml_window_bus(t, 0, LAYOUT_PCI_LAST_BUS);
 	aml_io(t, LAYOUT_PORT_PCI, LAYOUT_PORT_PCI_LEN);
 	aml_window_io(t, w->io_base, w->io_len);
 	aml_window_memory32(t, (uint32_t)w->mmio32_base, (uint32_t)w->mmio32_len);

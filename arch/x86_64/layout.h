@@ -20,6 +20,11 @@
 #define LAYOUT_MMIO32_LEN     0x20000000ull
 #define LAYOUT_ECAM_START     0xe0000000ull /* 4 KiB a function, buses 0 to 255 */
 #define LAYOUT_ECAM_LEN       0x10000000ull
+/*
+ * Buses the tables tell of. Linux looks for host bridges on all of them, 32 accesses a bus, each an
+ * exit to user space: as many as there are, not as many as the window holds.
+ */
+#define LAYOUT_PCI_LAST_BUS   0u
 #define LAYOUT_IOAPIC         0xfec00000ull
 #define LAYOUT_LAPIC          0xfee00000ull
 /*
