@@ -25,12 +25,17 @@ struct reactor {
 unsigned fake_held;
 bool (*fake_hook)(const struct fake_op *o, int32_t *res, uint64_t *max);
 struct fake_op fake_last;
+unsigned fake_max_created;
+static unsigned fake_nr_created;
 static unsigned fake_counts[FAKE_TIMEOUT + 1];
 static struct list fake_all = LIST_INIT(fake_all);
 
 int reactor_create(struct reactor **out, const struct reactor_config *cfg)
 {
 	(void)cfg;
+	if (fake_max_created && fake_nr_created == fake_max_created)
+		return -ENOSYS;
+	fake_nr_created++;
 	struct reactor *r = zalloc_aligned(align_up(sizeof(*r), CACHE_ALIGN));
 	if (!r)
 		return -ENOMEM;
@@ -264,7 +269,7 @@ void fake_forget(void)
 {
 	memset(fake_counts, 0, sizeof(fake_counts));
 	memset(&fake_last, 0, sizeof(fake_last));
-	fake_held = 0;
+	fake_held = fake_nr_created = fake_max_created = 0;
 	fake_hook = NULL;
 }
 

@@ -42,6 +42,8 @@ unsigned fake_waiting(enum fake_kind kind);
 unsigned fake_asked(enum fake_kind kind);
 /* The last one asked for. */
 extern struct fake_op fake_last;
+/* So many reactors are made, the next one is not: -ENOSYS. 0: all are. */
+extern unsigned fake_max_created;
 void fake_forget(void);
 
 #endif

@@ -554,6 +554,24 @@ static void zeroes_each_range_and_nothing_else(void **state)
 	assert_int_equal(st.st_size, IMAGE_BYTES);
 }
 
+static void ranges_may_lie_in_pieces(void **state)
+{
+	struct fixture *f = *state;
+	start(f, ALL);
+	put_header(f, HEADER(0), VIRTIO_BLK_T_DISCARD, 0);
+	put_range(f, 0, 10, 1, 0);
+	put_range(f, 1, 20, 1, 0);
+	const struct drive_seg s[] = { { HEADER(0), 16 }, { DATA, 5 },       { DATA + 5, 10 },
+				       { DATA + 15, 7 },  { DATA + 22, 10 }, { STATUS(0), 1 } };
+	drive_offer(&f->v, 0, s, 5, 1);
+	drive_kick(&f->v, 0);
+	(void)drive_wait(&f->v, 0, NULL);
+	assert_int_equal(status_of(f, 0), VIRTIO_BLK_S_OK);
+	assert_int_equal(file_byte(f, 10 * 512 + 3), 0);
+	assert_int_equal(file_byte(f, 20 * 512 + 3), 0);
+	assert_int_equal(file_byte(f, 21 * 512), image_byte(21 * 512));
+}
+
 static void unmap_allows_a_hole(void **state)
 {
 	struct fixture *f = *state;
@@ -934,6 +952,21 @@ static void odd_configurations_are_refused(void **state)
 	assert_true(f->file.fd >= 0); /* still the caller's */
 }
 
+static void a_failed_creation_keeps_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct vdev *d = NULL;
+	f->cfg.nr_queues = 4;
+	f->file.is_direct = true;
+	for (unsigned n = 1; n < 4; n++) {
+		fake_forget();
+		fake_max_created = n;
+		assert_int_equal(blk_create(&d, f->v.mem, &f->cfg), -ENOSYS);
+		assert_null(d);
+		assert_true(f->file.fd >= 0); /* still the caller's */
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -957,6 +990,7 @@ int main(void)
 		T(without_flush_every_write_is_durable),
 		T(the_driver_may_switch_the_cache_off),
 		T(zeroes_each_range_and_nothing_else),
+		T(ranges_may_lie_in_pieces),
 		T(unmap_allows_a_hole),
 		T(one_bad_range_and_nothing_is_touched),
 		T(a_range_that_changes_is_checked_again),
@@ -977,6 +1011,7 @@ int main(void)
 		T(the_configuration_space_tells_it_all),
 		T(a_disk_grows_while_it_runs),
 		T(odd_configurations_are_refused),
+		T(a_failed_creation_keeps_nothing),
 	};
 	int failed = cmocka_run_group_tests_name("descriptors in the ring", tests, NULL, NULL);
 	use_indirect = true;

@@ -364,6 +364,16 @@ static void emergency_output_needs_no_driver(void **state)
 	assert_int_equal(read(f->out[0], got, sizeof(got)), -1);
 }
 
+static void emergency_output_does_not_outlive_the_device(void **state)
+{
+	struct fixture *f = *state;
+	start_single(f);
+	fake_held = 1u << FAKE_WRITE; /* and the teardown destroys the device */
+	vdev_config_write(f->v.dev, 8, &(uint32_t){ 'x' }, 4);
+	passes(3);
+	assert_int_equal(fake_waiting(FAKE_WRITE), 1);
+}
+
 /* --- several ports --- */
 
 struct ctrl {
@@ -565,6 +575,7 @@ int main(void)
 		T(survives_a_hostile_driver),
 		T(the_size_is_told),
 		T(emergency_output_needs_no_driver),
+		T(emergency_output_does_not_outlive_the_device),
 		T(ports_are_introduced),
 		T(a_closed_port_gets_no_input),
 		T(nonsense_is_not_heard),

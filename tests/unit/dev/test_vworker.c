@@ -20,6 +20,7 @@ struct toy {
 	struct vq_chain *kept[8];
 	unsigned nr_kept, max_kept;
 	unsigned served, started, stopping, stopped;
+	bool spoil_setup;
 	int answer; /* when there is nothing (more) to pop */
 };
 
@@ -66,8 +67,12 @@ static void toy_stopped(struct vworker_queue *wq)
 
 static int toy_start(struct vdev *d, uint16_t idx, const struct vq_setup *s)
 {
+	struct toy *t = container_of(d, struct toy, dev);
+	struct vq_setup copy = *s;
 	(void)idx;
-	vworker_start_queue(&container_of(d, struct toy, dev)->wq, s);
+	if (t->spoil_setup)
+		copy.desc = gpa(1ull << 40); /* as from a transport that checks nothing */
+	vworker_start_queue(&t->wq, &copy);
 	return 0;
 }
 
@@ -298,6 +303,23 @@ static void a_doorbell_that_fails_needs_a_reset(void **state)
 	f->v.q[0].kick_fd = good;
 }
 
+static void a_queue_that_cannot_be_needs_a_reset(void **state)
+{
+	struct fixture *f = *state;
+	f->t->spoil_setup = true;
+	drive_up(&f->v, ~0ull);
+	passes(3);
+	assert_true(drive_needs_reset(&f->v));
+	assert_null(f->t->wq.q);
+	f->t->spoil_setup = false;
+	drive_reset(&f->v);
+	drive_up(&f->v, ~0ull);
+	offer(f);
+	passes(3);
+	assert_int_equal(f->t->nr_kept, 1);
+	toy_give_back(f->t);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -312,6 +334,7 @@ int main(void)
 		T(a_stop_right_behind_the_start),
 		T(a_fault_is_reported_once),
 		T(a_doorbell_that_fails_needs_a_reset),
+		T(a_queue_that_cannot_be_needs_a_reset),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
