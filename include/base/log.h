@@ -13,19 +13,19 @@
 #include <stdint.h>
 #include "base/compiler.h"
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* Messages above @level are dropped. LOG_WARN at start. */
+/* Messages above @level are dropped. LOG_LEVEL_WARN at start. */
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
 /* Print "vmm: <message>\n"; the message carries no newline of its own. */
 void log_at(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 
-#define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
-#define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
-#define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
-#define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
+#define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /*
  * Rate limit for what a guest can provoke: at most LOG_RATE_BURST messages in a second per limiter.
@@ -40,7 +40,7 @@ bool log_rate_ok(struct log_rate *r);
 #define log_guest(rate, ...)                                                                       \
 	do {                                                                                       \
 		if (log_rate_ok(rate))                                                             \
-			log_at(LOG_WARN, __VA_ARGS__);                                             \
+			log_at(LOG_LEVEL_WARN, __VA_ARGS__);                                             \
 	} while (0)
 
 #endif

@@ -27,6 +27,8 @@ struct gmem_place {
 uint64_t place_page_bytes(enum gmem_pages pages);
 /* Is @node a NUMA node with memory here? */
 bool place_node_exists(int node);
+/* NUMA node of host CPU @cpu, PLACE_NODE_ANY: unknown. */
+int place_node_of_cpu(int cpu);
 /* Free huge pages of @bytes size on this host (-1: the size is not supported). */
 long place_free_hugepages(uint64_t bytes);
 /* Bind [addr, addr+len) to @node before it is touched. */

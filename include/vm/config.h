@@ -3,7 +3,7 @@
  *
  * Layer:   vm
  * Threads: control thread.
- * Errors:  config_fail() carries the one line that a person gets.
+ * Errors:  -EINVAL with the one line that a person gets in struct config_error; -ENOMEM.
  * Spec:    README.md, "Options"; docs/config.md.
  */
 #ifndef VM_CONFIG_H
@@ -32,6 +32,7 @@ struct vm_disk_config {
 	uint32_t block_bytes; /* 0: auto */
 	char id[21];          /* at most 20 bytes */
 	cpu_set_t *cpus;      /* of the workers; NULL: anywhere */
+	bool may_be_any_format; /* format=auto: refuse what looks like another format */
 };
 
 enum vm_serial_type {
@@ -49,20 +50,24 @@ struct vm_serial_config {
 	unsigned num;                /* 1 to 4 (virtio-console: any order of appearance) */
 	char *path, *input;
 	bool is_console, is_earlycon, is_stdin;
+	char name[32];               /* of a virtio-console port */
 };
 
 struct vm_config {
 	char *kernel, *initrd, *bios; /* paths; kernel or bios is set */
 	char *params;                 /* all -p joined by spaces; "" if none */
 	char *kvm_device;
+	char *syslog_tag;
 	/* CPUs */
 	unsigned nr_cpus;
 	bool no_smt;
 	cpu_set_t *vcpu_affinity[VM_MAX_CPUS]; /* NULL: anywhere */
+	cpu_set_t *affinity_all;               /* for vCPUs without one of their own */
 	cpu_set_t *rt_cpus;                    /* vCPU numbers that run SCHED_RR; NULL: none */
 	/* memory */
 	uint64_t ram_bytes;
 	struct gmem_place place;
+	bool numa_auto; /* the node of the vCPUs' host CPUs, when they agree */
 	/* devices */
 	struct vm_disk_config disks[VM_MAX_DISKS];
 	unsigned nr_disks;
@@ -75,5 +80,47 @@ struct vm_config {
 /* Defaults of a VM with only a kernel. */
 void config_init(struct vm_config *c);
 void config_fini(struct vm_config *c);
+
+/* What was wrong, as a person reads it: "--mem: 0 is too small: give at least 1M". */
+struct config_error {
+	char text[512];
+};
+
+struct config_builder;
+
+/* One option of `vmm run`, as command line, configuration file and help know it. */
+struct config_option {
+	const char *name;        /* long name without dashes */
+	char letter;             /* short name, 0: none */
+	const char *value;       /* what follows, for help; NULL: a flag */
+	bool repeats;
+	const char *help;
+	int (*set)(struct config_builder *b, const char *value); /* NULL: not supported yet */
+};
+extern const struct config_option config_options[];
+extern const unsigned config_nr_options;
+
+/* Where an option comes from: the command line overrides the file. */
+enum config_origin { CONFIG_NOT_GIVEN, CONFIG_FROM_FILE, CONFIG_FROM_ARGS };
+
+/* A configuration in the making. Zero-initialise. */
+struct config_builder {
+	struct vm_config *c;
+	enum config_origin origin;    /* of what is being set now */
+	enum config_origin given[160]; /* by option index */
+	const struct config_option *now; /* the option being set, for messages */
+	struct config_error err;
+};
+
+/* Word the message: "--<option>: <fmt>" while one is being set. Returns -EINVAL. */
+int config_fail(struct config_builder *b, const char *fmt, ...) PRINTF(2, 3);
+/* Apply option @index with text @value (NULL for a flag). */
+MUST_CHECK int config_set(struct config_builder *b, unsigned index, const char *value);
+/* Index of the option called @name, or -1. */
+int config_find(const char *name);
+/* Apply every member of JSON file @path. */
+MUST_CHECK int config_load_file(struct config_builder *b, const char *path);
+/* What options say together: conflicts, what is missing, defaults that depend on others. */
+MUST_CHECK int config_finish(struct config_builder *b);
 
 #endif

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static _Atomic int log_level_now = LOG_WARN;
+static _Atomic int log_level_now = LOG_LEVEL_WARN;
 
 void log_set_level(enum log_level level)
 {

@@ -35,6 +35,12 @@ bool place_node_exists(int node)
 	       numa_bitmask_isbitset(numa_get_mems_allowed(), (unsigned)node);
 }
 
+int place_node_of_cpu(int cpu)
+{
+	int node = numa_available() < 0 ? -1 : numa_node_of_cpu(cpu);
+	return node < 0 ? PLACE_NODE_ANY : node;
+}
+
 long place_free_hugepages(uint64_t bytes)
 {
 	char path[96];

@@ -1,0 +1,30 @@
+/*
+ * cli.h - the subcommands of `vmm`.
+ *
+ * Layer:   cli
+ * Threads: main only.
+ * Errors:  each returns the exit status of the program and has printed its one line.
+ * Spec:    README.md, "Commands".
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+struct cli_command {
+	const char *name;
+	const char *synopsis;              /* after the name */
+	const char *help;
+	int (*run)(int argc, char **argv); /* argv[0] is the command's name; NULL: not supported yet */
+};
+extern const struct cli_command cli_commands[];
+extern const unsigned cli_nr_commands;
+
+int cmd_run(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_help(int argc, char **argv);
+int cmd_version(int argc, char **argv);
+
+/* What `vmm COMMAND --help` prints. */
+void help_print(const struct cli_command *c);
+const struct cli_command *cli_find(const char *name);
+
+#endif

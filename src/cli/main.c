@@ -1,0 +1,70 @@
+/* main.c - from argv to a subcommand. */
+#include <stdio.h>
+#include <string.h>
+#include "base/compiler.h"
+#include "cli.h"
+#include "vm/vm.h"
+
+const struct cli_command cli_commands[] = {
+	{ "run", "[OPTIONS] KERNEL", "boot a VM and stay until it ends", cmd_run },
+	{ "bench", "--host [--json]", "tell what this host's KVM is and can", cmd_bench },
+	{ "version", "", "print the version", cmd_version },
+	{ "help", "[COMMAND]", "explain a command", cmd_help },
+	{ "stop", "SOCKET…", "there is no control socket yet; send SIGTERM", NULL },
+	{ "suspend", "SOCKET…", "there is no control socket yet", NULL },
+	{ "resume", "SOCKET…", "there is no control socket yet", NULL },
+	{ "powerbtn", "SOCKET…", "there is no control socket yet", NULL },
+	{ "balloon", "SIZE SOCKET…", "there is no balloon device yet", NULL },
+	{ "balloon_stats", "SOCKET", "there is no balloon device yet", NULL },
+	{ "disk", "resize INDEX SIZE SOCKET…", "there is no control socket yet", NULL },
+	{ "device", "block --socket PATH …", "there are no vhost-user back ends yet", NULL },
+	{ "create_qcow2", "PATH [SIZE]", "there is no qcow2 yet; use 'qemu-img create'", NULL },
+	{ "usb", "attach|detach|list …", "there is no USB controller yet", NULL },
+	{ "battery", "…", "there is no battery device yet", NULL },
+	{ "snapshot", "…", "there are no snapshots yet", NULL },
+	{ "top", "SOCKET…", "there is no control socket yet", NULL },
+	{ "metrics", "SOCKET", "there is no control socket yet", NULL },
+};
+const unsigned cli_nr_commands = ARRAY_SIZE(cli_commands);
+
+const struct cli_command *cli_find(const char *name)
+{
+	for (unsigned i = 0; i < cli_nr_commands; i++)
+		if (!strcmp(cli_commands[i].name, name))
+			return &cli_commands[i];
+	return NULL;
+}
+
+int cmd_version(int argc, char **argv)
+{
+	(void)argv;
+	if (argc > 1) {
+		fprintf(stderr, "vmm: version: takes no arguments\n");
+		return VM_EXIT_USAGE;
+	}
+	printf("vmm %s\n", VMM_VERSION);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "help";
+	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+		name = "help";
+	if (!strcmp(name, "--version") || !strcmp(name, "-V"))
+		name = "version";
+	const struct cli_command *c = cli_find(name);
+	if (!c) {
+		fprintf(stderr, "vmm: unknown command '%s'; 'vmm help' lists them\n", name);
+		return VM_EXIT_USAGE;
+	}
+	if (argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"))) {
+		help_print(c);
+		return 0;
+	}
+	if (!c->run) {
+		fprintf(stderr, "vmm: %s: not supported: %s\n", c->name, c->help);
+		return VM_EXIT_USAGE;
+	}
+	return argc > 1 ? c->run(argc - 1, argv + 1) : (c->run(1, argv), VM_EXIT_USAGE);
+}

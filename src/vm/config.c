@@ -1,0 +1,202 @@
+/* config.c - defaults, release, and what options say together. See vm/config.h. */
+#include "vm/config.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/num.h"
+
+#define CONFIG_DEFAULT_RAM (256 * MIB)
+
+void config_init(struct vm_config *c)
+{
+	*c = (struct vm_config){
+		.nr_cpus = 1,
+		.ram_bytes = CONFIG_DEFAULT_RAM,
+		.place = { .pages = GMEM_PAGES_4K, .node = PLACE_NODE_ANY },
+	};
+}
+
+void config_fini(struct vm_config *c)
+{
+	char *strings[] = { c->kernel, c->initrd, c->bios, c->params, c->kvm_device, c->syslog_tag };
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+		free(strings[i]);
+	for (unsigned i = 0; i < VM_MAX_CPUS; i++)
+		free(c->vcpu_affinity[i]);
+	free(c->affinity_all);
+	free(c->rt_cpus);
+	for (unsigned i = 0; i < c->nr_disks; i++) {
+		free(c->disks[i].path);
+		free(c->disks[i].cpus);
+	}
+	for (unsigned i = 0; i < c->nr_serial; i++) {
+		free(c->serial[i].path);
+		free(c->serial[i].input);
+	}
+	for (unsigned i = 0; i < c->nr_acpi_tables; i++)
+		free(c->acpi_tables[i]);
+	*c = (struct vm_config){ 0 };
+}
+
+int config_fail(struct config_builder *b, const char *fmt, ...)
+{
+	size_t at = 0;
+	if (b->now && b->now->set)
+		at = (size_t)snprintf(b->err.text, sizeof(b->err.text), "--%s: ", b->now->name);
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(b->err.text + at, sizeof(b->err.text) - at, fmt, ap); /* cut is fine */
+	va_end(ap);
+	return -EINVAL;
+}
+
+int config_find(const char *name)
+{
+	for (unsigned i = 0; i < config_nr_options; i++)
+		if (!strcmp(config_options[i].name, name))
+			return (int)i;
+	return -1;
+}
+
+int config_set(struct config_builder *b, unsigned index, const char *value)
+{
+	static_assert(sizeof(b->given) / sizeof(b->given[0]) >= 128, "room for every option");
+	const struct config_option *o = &config_options[index];
+	BUG_ON(index >= config_nr_options || index >= ARRAY_SIZE(b->given));
+	b->now = o;
+	if (!o->set)
+		return config_fail(b, "--%s: not supported: %s", o->name, o->help);
+	if (o->value && (!value || !*value))
+		return config_fail(b, "needs a value: %s", o->value);
+	if (!o->repeats && b->given[index] == b->origin)
+		return config_fail(b, "given twice; give it once");
+	b->given[index] = b->origin;
+	int err = o->set(b, value);
+	b->now = NULL;
+	return err;
+}
+
+static int config_check_serial(struct config_builder *b)
+{
+	const struct vm_config *c = b->c;
+	unsigned consoles = 0, stdins = 0, used = 0;
+	for (unsigned i = 0; i < c->nr_serial; i++) {
+		const struct vm_serial_config *s = &c->serial[i];
+		consoles += s->is_console;
+		stdins += s->is_stdin;
+		if (s->is_virtio)
+			continue;
+		if (used & (1u << s->num))
+			return config_fail(b, "--serial: num=%u is given twice; each port once", s->num);
+		used |= 1u << s->num;
+	}
+	if (consoles > 1)
+		return config_fail(b, "--serial: 'console' on %u ports; leave it on one", consoles);
+	if (stdins > 1)
+		return config_fail(b, "--serial: 'stdin' on %u ports; leave it on one", stdins);
+	return 0;
+}
+
+/* Without any --serial: COM1 on this terminal. */
+static void config_default_serial(struct vm_config *c)
+{
+	if (c->nr_serial)
+		return;
+	c->serial[c->nr_serial++] = (struct vm_serial_config){
+		.type = VM_SERIAL_STDOUT, .num = 1, .is_console = true, .is_stdin = true,
+	};
+}
+
+static int config_check_disks(struct config_builder *b)
+{
+	unsigned roots = 0;
+	for (unsigned i = 0; i < b->c->nr_disks; i++)
+		roots += b->c->disks[i].is_root;
+	if (roots > 1)
+		return config_fail(b, "%s: a root disk is given %u times; only one can be root",
+				   b->c->disks[b->c->nr_disks - 1].option, roots);
+	return 0;
+}
+
+/* A set for all vCPUs, once their number is known; those with a set of their own keep it. */
+static int config_spread_affinity(struct vm_config *c)
+{
+	for (unsigned i = 0; c->affinity_all && i < c->nr_cpus; i++) {
+		if (c->vcpu_affinity[i])
+			continue;
+		c->vcpu_affinity[i] = malloc(sizeof(cpu_set_t));
+		if (!c->vcpu_affinity[i])
+			return -ENOMEM;
+		*c->vcpu_affinity[i] = *c->affinity_all;
+	}
+	return 0;
+}
+
+/* mem numa=auto: the node all pinned vCPUs share. */
+static void config_pick_node(struct vm_config *c)
+{
+	int node = PLACE_NODE_ANY;
+	for (unsigned i = 0; c->numa_auto && i < c->nr_cpus; i++) {
+		if (!c->vcpu_affinity[i])
+			return;
+		for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+			if (!CPU_ISSET(cpu, c->vcpu_affinity[i]))
+				continue;
+			int n = place_node_of_cpu((int)cpu);
+			if (node != PLACE_NODE_ANY && n != node)
+				return;
+			node = n;
+		}
+	}
+	if (c->numa_auto)
+		c->place.node = node;
+}
+
+static int config_check_cpus(struct config_builder *b)
+{
+	struct vm_config *c = b->c;
+	for (unsigned i = c->nr_cpus; i < VM_MAX_CPUS; i++)
+		if (c->vcpu_affinity[i])
+			return config_fail(b, "--cpu-affinity: vCPU %u does not exist; there are %u (--cpus)",
+					   i, c->nr_cpus);
+	for (size_t i = c->nr_cpus; c->rt_cpus && i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, c->rt_cpus))
+			return config_fail(b, "--rt-cpus: vCPU %zu does not exist; there are %u (--cpus)",
+					   i, c->nr_cpus);
+	uint64_t page = place_page_bytes(c->place.pages);
+	if (!is_aligned(c->ram_bytes, page))
+		return config_fail(b, "--mem: the size is not a multiple of the %llu MiB huge pages",
+				   (unsigned long long)(page / MIB));
+	return 0;
+}
+
+int config_finish(struct config_builder *b)
+{
+	struct vm_config *c = b->c;
+	b->now = NULL;
+	if (!c->kernel && !c->bios)
+		return config_fail(b, "no kernel: give the path of a bzImage or vmlinux, or --bios");
+	if (c->kernel && c->bios)
+		return config_fail(b, "--bios: cannot be combined with a kernel; leave one out");
+	if (c->bios && (c->initrd || c->params))
+		return config_fail(b, "--bios: --initrd and --params go with a kernel only");
+	int err = config_check_serial(b);
+	if (!err)
+		err = config_check_disks(b);
+	if (!err)
+		err = config_check_cpus(b);
+	if (err)
+		return err;
+	err = config_spread_affinity(c);
+	if (err)
+		return err;
+	config_default_serial(c);
+	config_pick_node(c);
+	if (!c->params)
+		c->params = strdup("");
+	if (!c->kvm_device)
+		c->kvm_device = strdup("/dev/kvm");
+	return c->params && c->kvm_device ? 0 : -ENOMEM;
+}

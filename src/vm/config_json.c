@@ -1,0 +1,113 @@
+/* config_json.c - a configuration file: one JSON object whose members are options of `vmm run`. */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/err.h"
+#include "vm/config.h"
+
+static int json_scalar(const json_t *v, char *out, size_t cap)
+{
+	int n = -1;
+	if (json_is_string(v))
+		n = snprintf(out, cap, "%s", json_string_value(v));
+	else if (json_is_integer(v))
+		n = snprintf(out, cap, "%lld", (long long)json_integer_value(v));
+	else if (json_is_boolean(v))
+		n = snprintf(out, cap, "%s", json_is_true(v) ? "on" : "off");
+	return n < 0 || (size_t)n >= cap ? -EINVAL : n;
+}
+
+/* {"path": "a,b", "ro": true} as the text "path=a,,b,ro=on". */
+static int json_object_text(json_t *obj, char *out, size_t cap)
+{
+	size_t at = 0;
+	const char *key;
+	json_t *v;
+	json_object_foreach (obj, key, v) {
+		char text[2048];
+		if (json_scalar(v, text, sizeof(text)) < 0 || at + strlen(key) + 3 >= cap)
+			return -EINVAL;
+		at += (size_t)sprintf(out + at, "%s%s=", at ? "," : "", key);
+		for (const char *s = text; *s; s++) {
+			if (at + 3 >= cap)
+				return -EINVAL;
+			out[at++] = *s;
+			if (*s == ',')
+				out[at++] = ',';
+		}
+	}
+	out[at] = 0;
+	return at ? 0 : -EINVAL;
+}
+
+static int json_one(struct config_builder *b, unsigned index, json_t *v)
+{
+	char text[8192];
+	const struct config_option *o = &config_options[index];
+	b->now = o;
+	if (!o->value && o->set) {
+		if (!json_is_boolean(v))
+			return config_fail(b, "in the configuration file: give true or false");
+		return json_is_true(v) ? config_set(b, index, NULL) : 0;
+	}
+	int err = json_is_object(v) ? json_object_text(v, text, sizeof(text)) :
+				      json_scalar(v, text, sizeof(text));
+	if (err < 0)
+		return config_fail(b, "in the configuration file: give a string, a number, an object "
+				      "of keys%s", o->repeats ? ", or an array of these" : "");
+	return config_set(b, index, text);
+}
+
+static int json_member(struct config_builder *b, const char *key, json_t *v)
+{
+	int index = config_find(key);
+	if (index < 0)
+		return config_fail(b, "--config: unknown option '%s'; 'vmm run --help' lists them", key);
+	if (!json_is_array(v) || !config_options[index].repeats)
+		return json_one(b, (unsigned)index, v);
+	size_t i;
+	json_t *item;
+	json_array_foreach (v, i, item) {
+		int err = json_one(b, (unsigned)index, item);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Opened without waiting for a writer: a FIFO is refused, not read. */
+static int json_open(struct config_builder *b, const char *path)
+{
+	struct stat st;
+	CLEANUP(fd_cleanup) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return config_fail(b, "%s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return config_fail(b, "%s: not a regular file; give a JSON file", path);
+	return take_fd(fd);
+}
+
+int config_load_file(struct config_builder *b, const char *path)
+{
+	json_error_t je;
+	CLEANUP(fd_cleanup) int fd = json_open(b, path);
+	if (fd < 0)
+		return fd;
+	json_t *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &je);
+	if (!root)
+		return config_fail(b, "%s:%d:%d: %s", path, je.line, je.column, je.text);
+	int err = 0;
+	const char *key;
+	json_t *v;
+	if (!json_is_object(root))
+		err = config_fail(b, "%s: not a JSON object; give {\"kernel\": \"…\", …}", path);
+	json_object_foreach (root, key, v) {
+		if (!err)
+			err = json_member(b, key, v);
+	}
+	json_decref(root);
+	return err;
+}

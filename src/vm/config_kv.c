@@ -1,0 +1,131 @@
+/* config_kv.c - see config_kv.h. */
+#include "config_kv.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/num.h"
+
+/* Copy one item (up to a separating comma) to @buf; returns its length or -1 when too long. */
+static int kv_item(struct kv_iter *it, char *buf, size_t cap)
+{
+	size_t n = 0;
+	int depth = 0;
+	const char *s = it->at;
+	for (; *s; s++) {
+		if (*s == ',' && !depth) {
+			if (s[1] != ',')
+				break;
+			s++; /* ",,": one literal comma */
+		}
+		depth += *s == '[';
+		depth -= *s == ']';
+		if (n + 1 >= cap)
+			return -1;
+		buf[n++] = *s;
+	}
+	buf[n] = 0;
+	it->at = *s ? s + 1 : NULL;
+	return (int)n;
+}
+
+bool kv_next(struct kv_iter *it)
+{
+	char buf[sizeof(it->val)];
+	if (!it->at || it->is_bad)
+		return false;
+	if (kv_item(it, buf, sizeof(buf)) <= 0) {
+		it->is_bad = true;
+		it->key[0] = 0;
+		return true;
+	}
+	char *eq = strchr(buf, '=');
+	size_t klen = eq ? (size_t)(eq - buf) : strlen(buf);
+	it->has_val = eq != NULL;
+	strcpy(it->val, eq ? eq + 1 : buf);
+	it->is_bad = eq && klen >= sizeof(it->key);
+	klen = min_size(klen, sizeof(it->key) - 1);
+	memcpy(it->key, buf, klen);
+	it->key[klen] = 0;
+	return true;
+}
+
+bool kv_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+	if (!text || !isdigit((unsigned char)text[0]))
+		return false;
+	char *end;
+	errno = 0;
+	unsigned long long v = strtoull(text, &end, 10);
+	if (errno || *end || v < min || v > max)
+		return false;
+	*out = v;
+	return true;
+}
+
+bool kv_size(const char *text, uint64_t unit, uint64_t *out)
+{
+	static const char units[] = "KMGT";
+	char digits[24];
+	size_t len = text ? strlen(text) : 0;
+	if (!len || len >= sizeof(digits))
+		return false;
+	memcpy(digits, text, len + 1);
+	const char *u = strchr(units, toupper((unsigned char)digits[len - 1]));
+	if (u) {
+		digits[len - 1] = 0;
+		unit = KIB << (10 * (u - units));
+	}
+	uint64_t n;
+	return kv_number(digits, 0, UINT64_MAX, &n) && mul_ok(n, unit, out);
+}
+
+bool kv_cpus(const char *text, cpu_set_t *out)
+{
+	CPU_ZERO(out);
+	size_t len = text ? strlen(text) : 0;
+	const char *s = text, *stop = text + len;
+	if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
+		s++;
+		stop--;
+	}
+	if (s == stop)
+		return false;
+	for (;;) {
+		char *end;
+		if (!isdigit((unsigned char)*s))
+			return false;
+		unsigned long lo = strtoul(s, &end, 10), hi = lo;
+		if (*end == '-') {
+			if (!isdigit((unsigned char)end[1]))
+				return false;
+			hi = strtoul(end + 1, &end, 10);
+		}
+		if (lo > hi || hi >= CPU_SETSIZE)
+			return false;
+		for (unsigned long cpu = lo; cpu <= hi; cpu++)
+			CPU_SET(cpu, out);
+		if (end == stop)
+			return true;
+		if (*end != ',')
+			return false;
+		s = end + 1;
+	}
+}
+
+bool kv_bool(const char *text, bool *out)
+{
+	static const char *const yes[] = { "true", "on", "1", "yes" };
+	static const char *const no[] = { "false", "off", "0", "no" };
+	if (!text) {
+		*out = true;
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+		if (!strcmp(text, yes[i]) || !strcmp(text, no[i])) {
+			*out = !strcmp(text, yes[i]);
+			return true;
+		}
+	}
+	return false;
+}

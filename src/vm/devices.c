@@ -1,0 +1,331 @@
+/* devices.c - the fixed devices of the board, the PCI bridge, and the virtio devices behind it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "vm_priv.h"
+
+#define PORT_DRAIN_NS   (2 * NSEC_PER_SEC) /* for output that nobody reads */
+#define IO_RING_ENTRIES 64
+#define MAX_AUTO_QUEUES 16
+
+static void machine_event(void *ctx, enum machine_event ev)
+{
+	vm_post_event(ctx, ev == MACHINE_POWEROFF ? VM_EVENT_POWEROFF : VM_EVENT_RESET);
+}
+
+static void user_quit(void *ctx)
+{
+	vm_post_event(ctx, VM_EVENT_STOP);
+}
+
+/* --- the worker of everything that is not a disk --- */
+
+static enum vm_status io_failed(int err)
+{
+	if (err == -ENOSYS || err == -EPERM)
+		return vm_fail(VM_EXIT_HOST, "this host forbids io_uring; allow it with 'sysctl "
+					     "kernel.io_uring_disabled=0' or in the container's seccomp profile");
+	return vm_fail_errno(err, "starting an I/O thread");
+}
+
+enum vm_status vm_io_build(struct vm *vm)
+{
+	struct vworker_config cfg = { .name = "vmm-io", .entries = IO_RING_ENTRIES };
+	int err = vworker_create(&vm->io, &cfg);
+	return err ? io_failed(err) : VM_EXIT_OK;
+}
+
+void vm_io_undo(struct vm *vm)
+{
+	vworker_destroy(vm->io);
+}
+
+/* --- serial ports and consoles: the host's end --- */
+
+enum vm_status vm_ports_build(struct vm *vm)
+{
+	int err = terminal_open(&vm->terminal, user_quit, vm);
+	if (err)
+		return vm_fail_errno(err, "the terminal");
+	for (unsigned i = 0; i < vm->c->nr_serial; i++) {
+		const struct vm_serial_config *s = &vm->c->serial[i];
+		char why[ENDPOINT_WHY];
+		err = endpoint_open(&vm->ports[i], s, vm->terminal, vm->c->syslog_tag, why);
+		if (err)
+			return vm_fail(VM_EXIT_USAGE, "--serial: %s; check the path", why);
+	}
+	return VM_EXIT_OK;
+}
+
+void vm_ports_undo(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->c->nr_serial; i++)
+		endpoint_close(&vm->ports[i], vm->has_run);
+	terminal_close(vm->terminal);
+}
+
+/* --- the board --- */
+
+/* The host's end of serial port @index; closed when the user named none. */
+static const struct endpoint *platform_port(const struct vm *vm, unsigned index)
+{
+	for (unsigned i = 0; i < vm->c->nr_serial; i++)
+		if (!vm->c->serial[i].is_virtio && vm->c->serial[i].num == index + 1)
+			return &vm->ports[i];
+	return NULL;
+}
+
+static int platform_add_serial(struct vm *vm, const struct machine_dev *d, const struct irq_line *irq,
+			       const struct bus_ops **ops, void **ctx)
+{
+	const struct endpoint *e = platform_port(vm, d->index);
+	struct serial_config cfg = {
+		.reactor = vworker_reactor(vm->io),
+		.in_fd = e ? e->in_fd : -1,
+		.out_fd = e ? e->out_fd : -1,
+		.irq = *irq,
+	};
+	BUG_ON(d->index >= VM_NR_SERIAL);
+	int err = serial_create(&vm->serial[d->index], &cfg);
+	if (err)
+		return err;
+	serial_start(vm->serial[d->index]);
+	*ops = &serial_bus_ops;
+	*ctx = vm->serial[d->index];
+	return 0;
+}
+
+static int platform_add_rtc(struct vm *vm, const struct irq_line *irq, const struct bus_ops **ops,
+			    void **ctx)
+{
+	uint64_t low = 0, high = 0;
+	struct gmem_extent e[2];
+	unsigned nr = machine_ram_extents(vm->c->ram_bytes, e);
+	for (unsigned i = 0; i < nr; i++)
+		*(e[i].start < 4 * GIB ? &low : &high) += e[i].len;
+	struct rtc_config cfg = { .low_ram_bytes = low, .high_ram_bytes = high, .irq = *irq };
+	int err = rtc_create(&vm->rtc, &cfg);
+	*ops = &rtc_bus_ops;
+	*ctx = vm->rtc;
+	return err;
+}
+
+static int platform_add_i8042(struct vm *vm, bool is_data, const struct bus_ops **ops, void **ctx)
+{
+	struct machine_sink sink = { machine_event, vm };
+	int err = vm->i8042 ? 0 : i8042_create(&vm->i8042, &sink);
+	*ops = is_data ? &i8042_data_bus_ops : &i8042_command_bus_ops;
+	*ctx = vm->i8042;
+	return err;
+}
+
+static int platform_add_pm(struct vm *vm, const struct irq_line *irq, const struct bus_ops **ops,
+			   void **ctx)
+{
+	struct acpi_pm_config cfg = {
+		.sink = { machine_event, vm }, .sci = *irq, .s5_slp_typ = machine_s5_slp_typ,
+	};
+	int err = acpi_pm_create(&vm->pm, &cfg);
+	*ops = &acpi_pm_bus_ops;
+	*ctx = vm->pm;
+	return err;
+}
+
+static int platform_add_pci(struct vm *vm, bool is_ecam, const struct bus_ops **ops, void **ctx)
+{
+	struct machine_sink sink = { machine_event, vm };
+	int err = vm->root ? 0 : pci_root_create(&vm->root, vm->pci, &sink);
+	*ops = is_ecam ? &pci_root_ecam_bus_ops : &pci_root_cf8_bus_ops;
+	*ctx = vm->root;
+	return err;
+}
+
+static int platform_add(struct vm *vm, const struct machine_dev *d)
+{
+	const struct bus_ops *ops = NULL;
+	void *ctx = NULL;
+	struct irq_line irq = { d->gsi == MACHINE_NO_GSI ? NULL : hv_irq_chip(vm->hv), d->gsi };
+	int err = -EINVAL;
+	switch (d->kind) {
+	case MACHINE_DEV_SERIAL:
+		err = platform_add_serial(vm, d, &irq, &ops, &ctx);
+		break;
+	case MACHINE_DEV_RTC:
+		err = platform_add_rtc(vm, &irq, &ops, &ctx);
+		break;
+	case MACHINE_DEV_I8042_DATA:
+	case MACHINE_DEV_I8042_COMMAND:
+		err = platform_add_i8042(vm, d->kind == MACHINE_DEV_I8042_DATA, &ops, &ctx);
+		break;
+	case MACHINE_DEV_ACPI_PM:
+		err = platform_add_pm(vm, &irq, &ops, &ctx);
+		break;
+	case MACHINE_DEV_PCI_CF8:
+	case MACHINE_DEV_PCI_ECAM:
+		err = platform_add_pci(vm, d->kind == MACHINE_DEV_PCI_ECAM, &ops, &ctx);
+		break;
+	}
+	if (err)
+		return err;
+	return bus_add(d->space == BUS_PIO ? vm->pio : vm->mmio, d->base, d->len, ops, ctx);
+}
+
+enum vm_status vm_platform_build(struct vm *vm)
+{
+	for (unsigned i = 0; i < machine_nr_devs; i++) {
+		int err = platform_add(vm, &machine_devs[i]);
+		if (err)
+			return vm_fail_errno(err, "making a platform device");
+	}
+	return VM_EXIT_OK;
+}
+
+void vm_platform_undo(struct vm *vm)
+{
+	for (unsigned i = 0; i < VM_NR_SERIAL; i++)
+		if (vm->serial[i])
+			serial_stop(vm->serial[i], PORT_DRAIN_NS);
+	for (unsigned i = 0; i < machine_nr_devs; i++) {
+		const struct machine_dev *d = &machine_devs[i];
+		/* -ENOENT: was never added */
+		ignore(bus_remove(d->space == BUS_PIO ? vm->pio : vm->mmio, d->base, d->len));
+	}
+	for (unsigned i = 0; i < VM_NR_SERIAL; i++)
+		serial_destroy(vm->serial[i]);
+	rtc_destroy(vm->rtc);
+	i8042_destroy(vm->i8042);
+	acpi_pm_destroy(vm->pm);
+	pci_root_destroy(vm->root);
+}
+
+/* --- virtio --- */
+
+/* Put @d behind PCI and plug it; takes @d over, on failure too. */
+static int vdevs_plug(struct vm *vm, struct vdev *d)
+{
+	struct virtio_pci *v = NULL;
+	BUG_ON(vm->nr_vdevs == VM_MAX_VDEVS);
+	int err = virtio_pci_create(&v, d);
+	if (err) {
+		vdev_destroy(d);
+		return err;
+	}
+	int slot = pci_bus_add(vm->pci, virtio_pci_func(v), -1);
+	if (slot < 0) {
+		virtio_pci_destroy(v);
+		return slot;
+	}
+	vm->vdevs[vm->nr_vdevs++] = v;
+	return 0;
+}
+
+static int vdevs_add_disk(struct vm *vm, unsigned i)
+{
+	const struct vm_disk_config *d = &vm->c->disks[i];
+	struct afile *f = d->path ? &vm->files.disks[i] : NULL;
+	char name[16];
+	(void)snprintf(name, sizeof(name), "block%u", i); /* fits */
+	struct blk_config cfg = {
+		.name = name,
+		.file = f,
+		.null_bytes = d->null_bytes,
+		.nr_queues = (uint16_t)(d->queues ? d->queues :
+						    min_u32(vm->c->nr_cpus, MAX_AUTO_QUEUES)),
+		.queue_size = (uint16_t)(d->queue_size ? d->queue_size : 256),
+		.block_bytes = d->block_bytes,
+		.is_readonly = d->is_readonly,
+		.has_discard = d->discard != VM_OFF && !d->is_readonly && (!f || f->can_punch),
+		.cpus = d->cpus,
+	};
+	memcpy(cfg.serial, d->id, sizeof(cfg.serial));
+	struct vdev *dev = NULL;
+	int err = blk_create(&dev, vm->mem, &cfg);
+	if (err)
+		return err;
+	vm->files.disk_is_open[i] = false; /* the device's now */
+	return vdevs_plug(vm, dev);
+}
+
+static int vdevs_add_rng(struct vm *vm)
+{
+	struct vdev *dev = NULL;
+	int err = rng_create(&dev, vm->mem, vm->io, NULL);
+	return err ? err : vdevs_plug(vm, dev);
+}
+
+/* All virtio consoles are ports of one device. */
+static int vdevs_add_console(struct vm *vm)
+{
+	struct console_port_config ports[2 * VM_NR_SERIAL] = { 0 };
+	struct console_config cfg = { .ports = ports };
+	struct winsize ws;
+	for (unsigned i = 0; i < vm->c->nr_serial; i++) {
+		const struct vm_serial_config *s = &vm->c->serial[i];
+		if (!s->is_virtio)
+			continue;
+		struct console_port_config *p = &ports[cfg.nr_ports++];
+		p->in_fd = vm->ports[i].in_fd;
+		p->out_fd = vm->ports[i].out_fd;
+		p->is_console = !s->name[0] || s->is_console;
+		memcpy(p->name, s->name, sizeof(p->name));
+		if (s->is_stdin && !ioctl(STDIN_FILENO, TIOCGWINSZ, &ws)) {
+			cfg.cols = ws.ws_col;
+			cfg.rows = ws.ws_row;
+		}
+	}
+	if (!cfg.nr_ports)
+		return 0;
+	struct vdev *dev = NULL;
+	int err = console_create(&dev, vm->mem, vm->io, &cfg);
+	return err ? err : vdevs_plug(vm, dev);
+}
+
+enum vm_status vm_vdevs_build(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->c->nr_disks; i++) {
+		int err = vdevs_add_disk(vm, i);
+		if (err == -ENOSYS || err == -EPERM)
+			return io_failed(err);
+		if (err == -EINVAL)
+			return vm_fail(VM_EXIT_USAGE, "--%s: %s: these settings do not go together on this "
+						      "host; leave out direct, block-size or cpus",
+				       vm->c->disks[i].option,
+				       vm->c->disks[i].path ? vm->c->disks[i].path : "null");
+		if (err)
+			return vm_fail_errno(err, "making a disk");
+	}
+	int err = vdevs_add_rng(vm);
+	if (!err)
+		err = vdevs_add_console(vm);
+	return err ? vm_fail_errno(err, "making a virtio device") : VM_EXIT_OK;
+}
+
+/* Wait for I/O in flight: its buffers are guest memory. Says so when it takes long. */
+static void vdevs_wait_quiet(struct vdev *d)
+{
+	const struct timespec tick = { 0, 100000 };
+	for (unsigned i = 1; !vdev_is_quiet(d); i++) {
+		(void)nanosleep(&tick, NULL); /* a short sleep is as good */
+		if (i % 50000 == 0)
+			log_warn("%s: still waiting for I/O in flight", d->id);
+	}
+}
+
+void vm_vdevs_undo(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nr_vdevs; i++)
+		vdev_quiesce(virtio_pci_vdev(vm->vdevs[i]));
+	while (vm->nr_vdevs) {
+		struct virtio_pci *v = vm->vdevs[--vm->nr_vdevs];
+		vdevs_wait_quiet(virtio_pci_vdev(v));
+		pci_bus_remove(vm->pci, virtio_pci_func(v));
+		virtio_pci_destroy(v);
+	}
+}

@@ -1,0 +1,170 @@
+/* endpoint.c - see endpoint.h. */
+#include "endpoint.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <termios.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "base/log.h"
+
+static int endpoint_why(char *why, int err, const char *what, const char *path)
+{
+	(void)snprintf(why, ENDPOINT_WHY, "%s%s%s: %s", what, path ? " " : "", path ? path : "",
+		       strerror(-err)); /* cut is fine */
+	return err;
+}
+
+/* Open for appending; a new file is remembered so that a failed start can remove it. */
+static int endpoint_open_file(struct endpoint *e, const char *path)
+{
+	const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd = open(path, flags);
+	if (fd < 0 && errno == ENOENT) {
+		fd = open(path, flags | O_CREAT | O_EXCL, 0666);
+		e->created = fd < 0 ? NULL : strdup(path);
+	}
+	if (fd < 0)
+		return -errno;
+	e->own_fds[0] = e->out_fd = fd;
+	/* O_NONBLOCK was for the open alone, so that a FIFO without a reader is an error */
+	return fcntl(fd, F_SETFL, O_APPEND) < 0 ? -errno : 0;
+}
+
+static int endpoint_connect(struct endpoint *e, const char *path)
+{
+	static const int kinds[] = { SOCK_STREAM, SOCK_DGRAM };
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sa.sun_path, path);
+	int err = -EPROTOTYPE;
+	for (size_t i = 0; err == -EPROTOTYPE && i < ARRAY_SIZE(kinds); i++) {
+		int fd = socket(AF_UNIX, kinds[i] | SOCK_CLOEXEC, 0);
+		if (fd < 0)
+			return -errno;
+		err = connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
+		if (err)
+			fd_close(fd);
+		else
+			e->own_fds[0] = e->in_fd = e->out_fd = fd;
+	}
+	return err;
+}
+
+/* The far side stays open here too, so that nobody attached is not an error for the guest. */
+static int endpoint_open_pty(struct endpoint *e, const struct vm_serial_config *s)
+{
+	char name[64];
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	e->own_fds[0] = e->in_fd = e->out_fd = fd;
+	if (grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, name, sizeof(name)))
+		return -errno;
+	e->own_fds[1] = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct termios raw;
+	if (e->own_fds[1] < 0 || tcgetattr(e->own_fds[1], &raw) < 0)
+		return -errno;
+	cfmakeraw(&raw);
+	if (tcsetattr(e->own_fds[1], TCSANOW, &raw) < 0)
+		return -errno;
+	fprintf(stderr, "vmm: %s %u is %s\n", s->is_virtio ? "console" : "serial port", s->num, name);
+	return 0;
+}
+
+/* One message a line, until the write end is closed. */
+static void endpoint_syslog_pump(void *arg)
+{
+	const struct endpoint *e = arg;
+	FILE *f = fdopen(dup(e->own_fds[0]), "r");
+	char line[1024];
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\r\n")] = 0;
+		syslog(LOG_INFO, "%s", line);
+	}
+	if (f)
+		(void)fclose(f); /* was only read */
+}
+
+static int endpoint_open_syslog(struct endpoint *e, const char *tag)
+{
+	int p[2];
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return -errno;
+	e->own_fds[0] = p[0];
+	e->own_fds[1] = e->out_fd = p[1];
+	openlog(tag ? tag : "vmm", LOG_PID, LOG_DAEMON);
+	struct thread_attr attr = { .name = "vmm-syslog" };
+	return thread_create(&e->pump, &attr, endpoint_syslog_pump, e);
+}
+
+static int endpoint_open_out(struct endpoint *e, const struct vm_serial_config *s, const char *tag,
+			     char *why)
+{
+	int err;
+	switch (s->type) {
+	case VM_SERIAL_SINK:
+		return 0;
+	case VM_SERIAL_STDOUT:
+		e->out_fd = STDOUT_FILENO;
+		return 0;
+	case VM_SERIAL_FILE:
+		err = endpoint_open_file(e, s->path);
+		return err ? endpoint_why(why, err, "cannot write", s->path) : 0;
+	case VM_SERIAL_UNIX:
+		err = endpoint_connect(e, s->path);
+		return err ? endpoint_why(why, err, "cannot connect to", s->path) : 0;
+	case VM_SERIAL_PTY:
+		err = endpoint_open_pty(e, s);
+		return err ? endpoint_why(why, err, "no pseudo-terminal", NULL) : 0;
+	case VM_SERIAL_SYSLOG:
+		err = endpoint_open_syslog(e, tag);
+		return err ? endpoint_why(why, err, "no pipe to the system log", NULL) : 0;
+	}
+	return -EINVAL;
+}
+
+static int endpoint_open_in(struct endpoint *e, const struct vm_serial_config *s,
+			    const struct terminal *t, char *why)
+{
+	if (s->is_stdin)
+		e->in_fd = terminal_fd(t);
+	if (!s->input)
+		return 0;
+	e->own_fds[2] = e->in_fd = open(s->input, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return e->in_fd < 0 ? endpoint_why(why, -errno, "cannot read", s->input) : 0;
+}
+
+int endpoint_open(struct endpoint *e, const struct vm_serial_config *s, const struct terminal *t,
+		  const char *syslog_tag, char why[ENDPOINT_WHY])
+{
+	*e = (struct endpoint){ true, -1, -1, { -1, -1, -1 }, NULL, NULL };
+	int err = endpoint_open_out(e, s, syslog_tag, why);
+	if (!err)
+		err = endpoint_open_in(e, s, t, why);
+	if (err)
+		endpoint_close(e, false);
+	return err;
+}
+
+void endpoint_close(struct endpoint *e, bool keep)
+{
+	if (!e->is_open)
+		return;
+	if (e->created && !keep)
+		(void)unlink(e->created); /* if somebody else did, all the better */
+	free(e->created);
+	fd_close(take_fd(e->own_fds[1])); /* ends the syslog pump */
+	if (e->pump)
+		thread_join(e->pump);
+	fd_close(e->own_fds[0]);
+	fd_close(e->own_fds[2]);
+	*e = (struct endpoint){ 0 };
+}

@@ -1,0 +1,173 @@
+/* files.c - open and check everything the user named, before anything is made. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "base/num.h"
+#include "vm_priv.h"
+
+/* Open @path for reading; only regular files will do. A FIFO must not make us wait. */
+static int files_open(const char *option, const char *path, uint64_t *bytes)
+{
+	struct stat st;
+	CLEANUP(fd_cleanup) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int err = errno;
+		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: %s; check the path and its permissions", option, path,
+			      strerror(err));
+		return -err;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: %s; give a regular file", option, path,
+			      S_ISDIR(st.st_mode) ? "is a directory" : "is not a file");
+		return -EINVAL;
+	}
+	if (!st.st_size) {
+		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: is empty; give the file that was meant", option, path);
+		return -EINVAL;
+	}
+	if (bytes)
+		*bytes = (uint64_t)st.st_size;
+	return take_fd(fd);
+}
+
+static enum vm_status files_open_kernel(struct vm *vm)
+{
+	const struct vm_config *c = vm->c;
+	const char *why = "not a kernel";
+	vm->files.kernel = files_open("kernel", c->kernel, NULL);
+	if (vm->files.kernel < 0)
+		return VM_EXIT_USAGE;
+	int err = machine_probe_kernel(&vm->files.kernel_info, vm->files.kernel, &why);
+	if (err)
+		return vm_fail(VM_EXIT_USAGE, "kernel: %s: %s; give an x86_64 bzImage or ELF vmlinux",
+			       c->kernel, why);
+	return VM_EXIT_OK;
+}
+
+/* A name for what afile_open() found, and what to do about it. */
+static enum vm_status files_disk_error(const struct vm_disk_config *d, int err)
+{
+	const char *why = strerror(-err), *remedy = "check the path";
+	switch (err) {
+	case -EISDIR:
+	case -EINVAL:
+	case -ENXIO:
+	case -ENODEV:
+		why = err == -EISDIR ? "is a directory" : "is not a file or block device that can do this";
+		remedy = d->is_direct ? "give an image file, or leave out 'direct'" : "give an image file or block device";
+		break;
+	case -EACCES:
+	case -EPERM:
+	case -EROFS:
+		remedy = d->is_readonly ? "check its permissions" : "make it writable, or attach it with 'ro'";
+		break;
+	case -EAGAIN:
+		why = "is in use by another VM";
+		remedy = "stop that one, or attach it read-only in both";
+		break;
+	case -EMFILE:
+		return vm_fail_errno(err, d->path);
+	default:
+		break;
+	}
+	return vm_fail(VM_EXIT_USAGE, "--%s: %s: %s; %s", d->option, d->path, why, remedy);
+}
+
+/* Formats whose header would be taken for data, to the user's surprise. */
+static bool files_is_foreign(const struct afile *f)
+{
+	static const char qcow2[4] = { 'Q', 'F', 'I', (char)0xfb };
+	void *buf;
+	if (posix_memalign(&buf, 4096, 4096))
+		return false;
+	ssize_t n = pread(f->fd, buf, 4096, 0);
+	bool is_foreign = n >= 4 && !memcmp(buf, qcow2, sizeof(qcow2));
+	free(buf);
+	return is_foreign;
+}
+
+static enum vm_status files_check_disk(const struct vm_disk_config *d, const struct afile *f)
+{
+	uint32_t block = d->block_bytes ? d->block_bytes : 512;
+	if (!f->size_bytes)
+		return vm_fail(VM_EXIT_USAGE, "--%s: %s: is empty; make it larger: truncate -s 1G %s",
+			       d->option, d->path, d->path);
+	if (!is_aligned(f->size_bytes, block))
+		return vm_fail(VM_EXIT_USAGE,
+			       "--%s: %s: its size of %llu bytes is not a multiple of %u; pad it: "
+			       "truncate -s %%%u %s",
+			       d->option, d->path, (unsigned long long)f->size_bytes, block, block, d->path);
+	if (d->may_be_any_format && files_is_foreign(f))
+		return vm_fail(VM_EXIT_USAGE,
+			       "--%s: %s: is a qcow2 image: not supported: convert it with 'qemu-img "
+			       "convert -O raw', or say format=raw",
+			       d->option, d->path);
+	if (d->discard == VM_ON && (d->is_readonly || !f->can_punch))
+		return vm_fail(VM_EXIT_USAGE, "--%s: %s: discard=on: %s; leave it out", d->option, d->path,
+			       d->is_readonly ? "the disk is read-only" : "its file system cannot discard");
+	return VM_EXIT_OK;
+}
+
+static enum vm_status files_open_disk(struct vm *vm, unsigned i)
+{
+	const struct vm_disk_config *d = &vm->c->disks[i];
+	struct afile *f = &vm->files.disks[i];
+	if (!d->path)
+		return VM_EXIT_OK;
+	struct afile_config cfg = { d->path, d->is_readonly, d->is_direct, false };
+	int err = afile_open(f, &cfg);
+	if (err)
+		return files_disk_error(d, err);
+	vm->files.disk_is_open[i] = true;
+	return files_check_disk(d, f);
+}
+
+static enum vm_status files_open_tables(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->c->nr_acpi_tables; i++) {
+		vm->files.tables[i] = files_open("--acpi-table", vm->c->acpi_tables[i], NULL);
+		if (vm->files.tables[i] < 0)
+			return VM_EXIT_USAGE;
+	}
+	return VM_EXIT_OK;
+}
+
+enum vm_status vm_files_open(struct vm *vm)
+{
+	const struct vm_config *c = vm->c;
+	if (c->kernel) {
+		enum vm_status st = files_open_kernel(vm);
+		if (st)
+			return st;
+	}
+	if (c->initrd) {
+		vm->files.initrd = files_open("--initrd", c->initrd, &vm->files.initrd_bytes);
+		if (vm->files.initrd < 0)
+			return VM_EXIT_USAGE;
+	}
+	if (c->bios) {
+		vm->files.bios = files_open("--bios", c->bios, NULL);
+		if (vm->files.bios < 0)
+			return VM_EXIT_USAGE;
+	}
+	enum vm_status st = files_open_tables(vm);
+	for (unsigned i = 0; !st && i < c->nr_disks; i++)
+		st = files_open_disk(vm, i);
+	return st;
+}
+
+void vm_files_close(struct vm *vm)
+{
+	fd_close(vm->files.kernel);
+	fd_close(vm->files.initrd);
+	fd_close(vm->files.bios);
+	for (unsigned i = 0; i < VM_MAX_TABLES; i++)
+		fd_close(vm->files.tables[i]);
+	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
+		if (vm->files.disk_is_open[i])
+			afile_close(&vm->files.disks[i]);
+}

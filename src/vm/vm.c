@@ -1,0 +1,107 @@
+/*
+ * vm.c - the stage table: every part of a machine in the order it is built, and undone in reverse.
+ */
+#include "vm/vm.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+#include "sync/rcu.h"
+#include "vm_priv.h"
+
+/* What checks comes first: until "memory" nothing exists that would have to go away again. */
+static const struct vm_stage vm_stages[] = {
+	{ "files", vm_files_open, vm_files_close },
+	{ "host", vm_host_check, NULL },
+	{ "boot", vm_boot_check, vm_boot_undo },
+	{ "signals", vm_signals_build, vm_signals_undo },
+	{ "memory", vm_memory_build, vm_memory_undo },
+	{ "hypervisor", vm_hypervisor_build, vm_hypervisor_undo },
+	{ "buses", vm_buses_build, vm_buses_undo },
+	{ "io", vm_io_build, vm_io_undo },
+	{ "ports", vm_ports_build, vm_ports_undo },
+	{ "platform", vm_platform_build, vm_platform_undo },
+	{ "vdevs", vm_vdevs_build, vm_vdevs_undo },
+	{ "load", vm_load_build, NULL },
+	{ "cpus", vm_cpus_build, vm_cpus_undo },
+};
+
+enum vm_status vm_fail(enum vm_status status, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut is fine */
+	va_end(ap);
+	log_error("%s", text);
+	return status;
+}
+
+enum vm_status vm_fail_errno(int err, const char *what)
+{
+	static const struct {
+		int err;
+		const char *remedy;
+	} known[] = {
+		{ -EMFILE, "; raise the limit with 'ulimit -n'" },
+		{ -ENFILE, "; the host is out of file descriptors (fs.file-max)" },
+		{ -ENOMEM, "; give the guest less memory, or raise 'ulimit -v' and the cgroup's limit" },
+		{ -EAGAIN, "; raise the limit of threads with 'ulimit -u' or pids.max" },
+	};
+	const char *remedy = "";
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].err == err)
+			remedy = known[i].remedy;
+	return vm_fail(VM_EXIT_HOST, "%s: %s%s", what, strerror(-err), remedy);
+}
+
+void vm_post_event(struct vm *vm, enum vm_event e)
+{
+	/* release: pairs with the acquire in the control loop; the vCPU's exit is visible there */
+	atomic_fetch_or_explicit(&vm->events, (unsigned)e, memory_order_release);
+	notifier_signal(&vm->wake);
+}
+
+static struct vm *vm_new(const struct vm_config *c)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	if (!vm)
+		return NULL;
+	vm->c = c;
+	vm->signal_fd = -1;
+	vm->wake.fd = -1;
+	vm->files.kernel = vm->files.initrd = vm->files.bios = -1;
+	for (unsigned i = 0; i < VM_MAX_TABLES; i++)
+		vm->files.tables[i] = -1;
+	vm->cpus = calloc(c->nr_cpus, sizeof(*vm->cpus));
+	if (!vm->cpus) {
+		free(vm);
+		return NULL;
+	}
+	return vm;
+}
+
+enum vm_status vm_run(const struct vm_config *c)
+{
+	struct vm *vm = vm_new(c);
+	if (!vm)
+		return vm_fail_errno(-ENOMEM, "memory for the VM's own state");
+	rcu_enter_thread();
+	size_t built = 0;
+	enum vm_status status = VM_EXIT_OK;
+	while (built < ARRAY_SIZE(vm_stages) && status == VM_EXIT_OK) {
+		log_debug("stage %s", vm_stages[built].name);
+		status = vm_stages[built++].build(vm);
+	}
+	if (status == VM_EXIT_OK)
+		status = vm_cpus_run(vm);
+	while (built--)
+		if (vm_stages[built].undo)
+			vm_stages[built].undo(vm);
+	rcu_leave_thread();
+	free(vm->cpus);
+	free(vm);
+	return status;
+}

@@ -1,0 +1,134 @@
+/*
+ * vm_priv.h - a machine while it exists, shared by the files of src/vm.
+ *
+ * Layer:   vm
+ * Threads: control thread unless a field says otherwise.
+ * Errors:  functions print their one line with vm_fail() and return the exit status it gives.
+ * Spec:    docs/architecture.md, "Stages".
+ */
+#ifndef VM_VM_PRIV_H
+#define VM_VM_PRIV_H
+#include <stdatomic.h>
+#include "arch/hv.h"
+#include "arch/machine.h"
+#include "base/compiler.h"
+#include "bus/bus.h"
+#include "bus/pci.h"
+#include "dev/platform.h"
+#include "dev/virtio_devs.h"
+#include "dev/vworker.h"
+#include "endpoint.h"
+#include "iouring/afile.h"
+#include "mem/gmem.h"
+#include "sync/notifier.h"
+#include "sync/thread.h"
+#include "terminal.h"
+#include "virtio/virtio_pci.h"
+#include "vm/config.h"
+#include "vm/vm.h"
+
+#define VM_MAX_VDEVS (VM_MAX_DISKS + 4)
+
+struct vm_cpu {
+	struct vm *vm;
+	unsigned index;
+	struct vcpu *vcpu;
+	struct thread *thread;
+	enum vcpu_exit exit; /* its thread; read after the join or the event */
+};
+
+/* Files that were opened and checked before anything was made. */
+struct vm_files {
+	int kernel, initrd, bios;
+	int tables[VM_MAX_TABLES];
+	uint64_t initrd_bytes;
+	struct kernel_info kernel_info;
+	struct afile disks[VM_MAX_DISKS];
+	bool disk_is_open[VM_MAX_DISKS];
+};
+
+struct vm {
+	/* immutable */
+	const struct vm_config *c;
+	/* control thread */
+	struct vm_files files;
+	struct hv_info host;
+	struct hv *hv;
+	struct gmem *mem;
+	struct bus *pio, *mmio;
+	struct pci_windows windows;
+	struct pci_host pci_host;
+	struct pci_bus *pci;
+	struct vworker *io;           /* serial ports and slow devices */
+	struct terminal *terminal;
+	struct endpoint ports[2 * VM_NR_SERIAL];
+	struct serial *serial[VM_NR_SERIAL];
+	struct rtc *rtc;
+	struct i8042 *i8042;
+	struct acpi_pm *pm;
+	struct pci_root *root;
+	struct virtio_pci *vdevs[VM_MAX_VDEVS];
+	unsigned nr_vdevs;
+	char *cmdline;
+	struct machine_boot boot;
+	struct vm_cpu *cpus;
+	bool has_run;
+	int signal_fd;
+	struct notifier wake;         /* signalled by whoever wants the control thread */
+	/* any thread */
+	_Atomic unsigned events;      /* bits of enum vm_event */
+};
+
+enum vm_event {
+	VM_EVENT_POWEROFF = 1 << 0,
+	VM_EVENT_RESET = 1 << 1,
+	VM_EVENT_CRASH = 1 << 2,
+	VM_EVENT_STOP = 1 << 3,
+};
+
+/* One line on standard error; returns @status. */
+enum vm_status vm_fail(enum vm_status status, const char *fmt, ...) PRINTF(2, 3);
+/* The same for a host call that failed: adds what errno says and, for limits, the remedy. */
+enum vm_status vm_fail_errno(int err, const char *what);
+/* Tell the control thread. Any thread. */
+void vm_post_event(struct vm *vm, enum vm_event e);
+
+/* One stage: build returns VM_EXIT_OK or the status to end with; undo takes what build left. */
+struct vm_stage {
+	const char *name;
+	enum vm_status (*build)(struct vm *vm);
+	void (*undo)(struct vm *vm);
+};
+
+/* files.c */
+enum vm_status vm_files_open(struct vm *vm);
+void vm_files_close(struct vm *vm);
+/* machine.c */
+enum vm_status vm_host_check(struct vm *vm);
+enum vm_status vm_memory_build(struct vm *vm);
+void vm_memory_undo(struct vm *vm);
+enum vm_status vm_hypervisor_build(struct vm *vm);
+void vm_hypervisor_undo(struct vm *vm);
+enum vm_status vm_buses_build(struct vm *vm);
+void vm_buses_undo(struct vm *vm);
+enum vm_status vm_boot_check(struct vm *vm);
+void vm_boot_undo(struct vm *vm);
+enum vm_status vm_load_build(struct vm *vm);
+/* devices.c */
+enum vm_status vm_io_build(struct vm *vm);
+void vm_io_undo(struct vm *vm);
+enum vm_status vm_ports_build(struct vm *vm);
+void vm_ports_undo(struct vm *vm);
+enum vm_status vm_platform_build(struct vm *vm);
+void vm_platform_undo(struct vm *vm);
+enum vm_status vm_vdevs_build(struct vm *vm);
+void vm_vdevs_undo(struct vm *vm);
+/* lifecycle.c */
+enum vm_status vm_signals_build(struct vm *vm);
+void vm_signals_undo(struct vm *vm);
+enum vm_status vm_cpus_build(struct vm *vm);
+void vm_cpus_undo(struct vm *vm);
+/* Let the vCPUs run until something ends the VM; returns with them all stopped. */
+enum vm_status vm_cpus_run(struct vm *vm);
+
+#endif
