@@ -1,0 +1,337 @@
+/* test_config.c - option values, what they say together, and the one line a mistake gets. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/num.h"
+#include "src/vm/config_kv.h"
+#include "vm/config.h"
+
+struct fixture {
+	struct vm_config c;
+	struct config_builder b;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	config_init(&f->c);
+	f->b = (struct config_builder){ .c = &f->c, .origin = CONFIG_FROM_ARGS };
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	config_fini(&f->c);
+	free(f);
+	return 0;
+}
+
+static int set(struct fixture *f, const char *name, const char *value)
+{
+	int i = config_find(name);
+	assert_true(i >= 0);
+	return config_set(&f->b, (unsigned)i, value);
+}
+
+static void sizes_have_units(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool ok;
+		uint64_t bytes;
+	} rows[] = {
+		{ "512", true, 512 * MIB },   { "4G", true, 4 * GIB },	   { "1t", true, 1024 * GIB },
+		{ "64k", true, 64 * KIB },    { "0", true, 0 },		   { "", false, 0 },
+		{ "G", false, 0 },	      { "-1", false, 0 },	   { "1e9G", false, 0 },
+		{ "1.5G", false, 0 },	      { " 1G", false, 0 },	   { "1GB", false, 0 },
+		{ "99999999999999999999", false, 0 }, { "99999999999T", false, 0 }, { "0x10", false, 0 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t v = 0;
+		bool ok = kv_size(rows[i].text, MIB, &v);
+		if (ok != rows[i].ok || v * ok != rows[i].bytes)
+			fail_msg("'%s': %d %llu", rows[i].text, ok, (unsigned long long)v);
+	}
+}
+
+static void cpu_sets_are_numbers_and_ranges(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		int count; /* -1: refused */
+	} rows[] = {
+		{ "0", 1 },	{ "0,2-3", 3 },	  { "[0,2-3]", 3 }, { "1023", 1 }, { "3-3", 1 },
+		{ "", -1 },	{ "[]", -1 },	  { "1024", -1 },   { "3-2", -1 }, { "a", -1 },
+		{ "1,", -1 },	{ ",1", -1 },	  { "1--2", -1 },   { "1 2", -1 }, { "-1", -1 },
+		{ "0-99999999999999999999", -1 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		cpu_set_t s;
+		int got = kv_cpus(rows[i].text, &s) ? CPU_COUNT(&s) : -1;
+		if (got != rows[i].count)
+			fail_msg("'%s': %d", rows[i].text, got);
+	}
+}
+
+static void lists_split_at_commas_outside_brackets(void **state)
+{
+	(void)state;
+	struct kv_iter it = { .at = "first,a=1,s=[1,2-3],flag,p=x,,y" };
+	static const char *const want[][2] = {
+		{ "first", "first" }, { "a", "1" }, { "s", "[1,2-3]" }, { "flag", "flag" }, { "p", "x,y" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		assert_true(kv_next(&it));
+		assert_string_equal(it.key, want[i][0]);
+		assert_string_equal(it.val, want[i][1]);
+	}
+	assert_false(kv_next(&it));
+	assert_false(it.is_bad);
+}
+
+static void a_block_disk_takes_every_key(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(set(f, "block", "path=a.img,ro,root,format=raw,direct,queues=3,queue-size=128,"
+					 "cpus=[0,1],id=data,block-size=4096,discard=off"), 0);
+	const struct vm_disk_config *d = &f->c.disks[0];
+	assert_string_equal(d->path, "a.img");
+	assert_string_equal(d->id, "data");
+	assert_true(d->is_readonly && d->is_root && d->is_direct && !d->may_be_any_format);
+	assert_int_equal(d->queues, 3);
+	assert_int_equal(d->queue_size, 128);
+	assert_int_equal(d->block_bytes, 4096);
+	assert_int_equal(d->discard, VM_OFF);
+	assert_int_equal(CPU_COUNT(d->cpus), 2);
+}
+
+static void old_spellings_name_read_only_and_root(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(set(f, "root", "r"), 0);
+	assert_int_equal(set(f, "disk", "d,sparse=false"), 0);
+	assert_int_equal(set(f, "rwdisk", "w,id=x"), 0);
+	assert_int_equal(set(f, "disk", "d2"), 0);
+	assert_int_equal(f->c.nr_disks, 4);
+	assert_true(f->c.disks[0].is_readonly && f->c.disks[0].is_root);
+	assert_true(f->c.disks[1].is_readonly && !f->c.disks[1].is_root);
+	assert_int_equal(f->c.disks[1].discard, VM_OFF);
+	assert_false(f->c.disks[2].is_readonly);
+}
+
+/* Every row is refused, and the line names the option. */
+static const struct {
+	const char *option, *value;
+} refused[] = {
+	{ "mem", "0" },
+	{ "mem", "1e9G" },
+	{ "mem", "512,huge" },
+	{ "mem", "512,hugepages=3M" },
+	{ "mem", "512,numa=-1" },
+	{ "mem", "512,prefault=maybe" },
+	{ "mem", "1000k" "1" },
+	{ "cpus", "0" },
+	{ "cpus", "100000" },
+	{ "cpus", "two" },
+	{ "cpus", "2,max=4" },
+	{ "cpus", "2,affinity=x" },
+	{ "cpu-affinity", "0=" },
+	{ "cpu-affinity", "0=1:0=2" },
+	{ "cpu-affinity", "9999=1" },
+	{ "rt-cpus", "," },
+	{ "block", "ro" },
+	{ "block", "path=" },
+	{ "block", "path=a,queues=0" },
+	{ "block", "path=a,queue-size=100" },
+	{ "block", "path=a,queue-size=2048" },
+	{ "block", "path=a,id=123456789012345678901" },
+	{ "block", "path=a,format=qcow2" },
+	{ "block", "path=a,format=null" },
+	{ "block", "format=null,size=100" },
+	{ "block", "path=a,,,b" },
+	{ "block", "path=a,poll=always" },
+	{ "block", "path=a,bps=1" },
+	{ "block", "path=a,colour=red" },
+	{ "block", "path=a,block-size=1000" },
+	{ "disk", ",ro" },
+	{ "serial", "type=file" },
+	{ "serial", "type=stdout,path=x" },
+	{ "serial", "type=telnet" },
+	{ "serial", "type=sink,num=5" },
+	{ "serial", "type=sink,hardware=lpt" },
+	{ "serial", "hardware=virtio-console,earlycon" },
+	{ "serial", "type=unix" },
+	{ "serial", "type=pty,input=x" },
+	{ "console", "name=a-name-that-is-much-too-long-for-a-port" },
+	{ "serial", "" },
+	{ "initrd", "" },
+	{ "gpu", NULL },
+	{ "net", "tap=x" },
+	{ "socket", "x" },
+	{ "config", "/nowhere/vm.json" },
+	{ "config", "/" },
+};
+
+static void bad_values_are_refused_by_name(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		void *own = NULL;
+		setup(&own);
+		struct fixture *f = own;
+		char want[64];
+		(void)snprintf(want, sizeof(want), "--%s: ", refused[i].option);
+		int err = set(f, refused[i].option, refused[i].value);
+		if (err != -EINVAL || strncmp(f->b.err.text, want, strlen(want)) ||
+		    strchr(f->b.err.text, '\n'))
+			fail_msg("--%s %s: %d '%s'", refused[i].option, refused[i].value, err, f->b.err.text);
+		teardown(&own);
+	}
+}
+
+static void single_options_are_given_once(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(set(f, "mem", "1G"), 0);
+	assert_int_equal(set(f, "mem", "2G"), -EINVAL);
+	assert_int_equal(set(f, "params", "a"), 0);
+	assert_int_equal(set(f, "params", "b"), 0);
+	assert_string_equal(f->c.params, "a b");
+}
+
+static void options_must_go_together(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *opt[6];
+		const char *word; /* NULL: fine */
+	} rows[] = {
+		{ { "kernel", "k" }, NULL },
+		{ { "cpus", "2" }, "no kernel" },
+		{ { "kernel", "k", "bios", "b" }, "--bios" },
+		{ { "bios", "b", "params", "x" }, "--bios" },
+		{ { "kernel", "k", "root", "a", "rwroot", "b" }, "root" },
+		{ { "kernel", "k", "serial", "type=sink,num=1", "serial", "type=sink,num=1" }, "num=1" },
+		{ { "kernel", "k", "serial", "type=sink,stdin", "serial", "type=sink,num=2,stdin" }, "stdin" },
+		{ { "kernel", "k", "serial", "type=sink,console", "console", "type=sink,console" }, "console" },
+		{ { "kernel", "k", "cpu-affinity", "1=0" }, "--cpu-affinity" },
+		{ { "kernel", "k", "rt-cpus", "1" }, "--rt-cpus" },
+		{ { "kernel", "k", "mem", "3M,hugepages=2M" }, "--mem" },
+		{ { "kernel", "k", "cpu-affinity", "0", "cpus", "2" }, NULL },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		void *own = NULL;
+		setup(&own);
+		struct fixture *f = own;
+		for (size_t k = 0; k < 6 && rows[i].opt[k]; k += 2)
+			assert_int_equal(set(f, rows[i].opt[k], rows[i].opt[k + 1]), 0);
+		int err = config_finish(&f->b);
+		if (rows[i].word ? err != -EINVAL || !strstr(f->b.err.text, rows[i].word) : err != 0)
+			fail_msg("row %zu: %d '%s'", i, err, f->b.err.text);
+		teardown(&own);
+	}
+}
+
+static void affinity_for_all_waits_for_their_number(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(set(f, "kernel", "k"), 0);
+	assert_int_equal(set(f, "cpu-affinity", "0-1"), 0);
+	assert_int_equal(set(f, "cpus", "3"), 0);
+	assert_int_equal(config_finish(&f->b), 0);
+	assert_int_equal(CPU_COUNT(f->c.vcpu_affinity[2]), 2);
+	assert_null(f->c.vcpu_affinity[3]);
+	assert_int_equal(f->c.nr_serial, 1);
+	assert_true(f->c.serial[0].is_console && f->c.serial[0].is_stdin);
+}
+
+static int from_json(struct fixture *f, const char *json)
+{
+	char path[] = "config-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, json, strlen(json)), (ssize_t)strlen(json));
+	close(fd);
+	int err = set(f, "config", path);
+	unlink(path);
+	return err;
+}
+
+static void a_file_says_what_the_command_line_can(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(set(f, "mem", "1G"), 0);
+	assert_int_equal(from_json(f, "{\"kernel\": \"k\", \"cpus\": 2, \"params\": [\"a\", \"b\"],"
+				      "\"no-smt\": true, \"disable-sandbox\": false,"
+				      "\"block\": [{\"path\": \"x,y\", \"ro\": true}, \"path=z\"]}"), 0);
+	assert_int_equal(f->c.nr_cpus, 2);
+	assert_string_equal(f->c.params, "a b");
+	assert_true(f->c.no_smt);
+	assert_string_equal(f->c.disks[0].path, "x,y");
+	assert_true(f->c.disks[0].is_readonly);
+	assert_string_equal(f->c.disks[1].path, "z");
+	assert_int_equal(set(f, "cpus", "4"), 0); /* the command line overrides */
+	assert_int_equal(f->c.nr_cpus, 4);
+}
+
+static void a_broken_file_is_refused_with_the_place(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *json, *word;
+	} rows[] = {
+		{ "", "1" },
+		{ "[]", "object" },
+		{ "{\"mem\": \"1G\"", ":1:" },
+		{ "{\"mem\": \"1G\", \"mem\": \"2G\"}", "duplicate" },
+		{ "{\"colour\": 1}", "colour" },
+		{ "{\"mem\": null}", "--mem" },
+		{ "{\"mem\": \"0\"}", "--mem" },
+		{ "{\"mem\": 1.5}", "--mem" },
+		{ "{\"mem\": [1]}", "--mem" },
+		{ "{\"no-smt\": 1}", "--no-smt" },
+		{ "{\"block\": [{}]}", "--block" },
+		{ "{\"block\": [{\"path\": {}}]}", "--block" },
+		{ "{\"config\": \"x\"}", "another" },
+		{ "{\"gpu\": true}", "not supported" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		void *own = NULL;
+		setup(&own);
+		struct fixture *f = own;
+		int err = from_json(f, rows[i].json);
+		if (err != -EINVAL || !strstr(f->b.err.text, rows[i].word))
+			fail_msg("%s: %d '%s'", rows[i].json, err, f->b.err.text);
+		teardown(&own);
+	}
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(sizes_have_units),
+		T(cpu_sets_are_numbers_and_ranges),
+		T(lists_split_at_commas_outside_brackets),
+		T(a_block_disk_takes_every_key),
+		T(old_spellings_name_read_only_and_root),
+		T(bad_values_are_refused_by_name),
+		T(single_options_are_given_once),
+		T(options_must_go_together),
+		T(affinity_for_all_waits_for_their_number),
+		T(a_file_says_what_the_command_line_can),
+		T(a_broken_file_is_refused_with_the_place),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
