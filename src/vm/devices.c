@@ -239,7 +239,7 @@ static int vdevs_add_disk(struct vm *vm, unsigned i)
 		.nr_queues = (uint16_t)(d->queues ? d->queues :
 						    min_u32(vm->c->nr_cpus, MAX_AUTO_QUEUES)),
 		.queue_size = (uint16_t)(d->queue_size ? d->queue_size : 256),
-		.block_bytes = d->block_bytes,
+		.block_bytes = vm_disk_block_bytes(d, f),
 		.is_readonly = d->is_readonly,
 		.has_discard = d->discard != VM_OFF && !d->is_readonly && (!f || f->can_punch),
 		.cpus = d->cpus,

@@ -90,12 +90,23 @@ static bool files_is_foreign(const struct afile *f)
 	return is_foreign;
 }
 
+uint32_t vm_disk_block_bytes(const struct vm_disk_config *d, const struct afile *f)
+{
+	if (d->block_bytes)
+		return d->block_bytes;
+	return f && f->io_align > 512 ? f->io_align : 512;
+}
+
 static enum vm_status files_check_disk(const struct vm_disk_config *d, const struct afile *f)
 {
-	uint32_t block = d->block_bytes ? d->block_bytes : 512;
+	uint32_t block = vm_disk_block_bytes(d, f);
 	if (!f->size_bytes)
 		return vm_fail(VM_EXIT_USAGE, "--%s: %s: is empty; make it larger: truncate -s 1G %s",
 			       d->option, d->path, d->path);
+	if (block < f->io_align || block > 4096)
+		return vm_fail(VM_EXIT_USAGE, "--%s: %s: direct I/O to it works in units of %u bytes; give "
+					      "block-size=%u, or leave out 'direct'",
+			       d->option, d->path, f->io_align, f->io_align);
 	if (!is_aligned(f->size_bytes, block))
 		return vm_fail(VM_EXIT_USAGE,
 			       "--%s: %s: its size of %llu bytes is not a multiple of %u; pad it: "

@@ -103,6 +103,8 @@ struct vm_stage {
 /* files.c */
 enum vm_status vm_files_open(struct vm *vm);
 void vm_files_close(struct vm *vm);
+/* Logical block size to show the guest: as the user says, or what the image needs. */
+uint32_t vm_disk_block_bytes(const struct vm_disk_config *d, const struct afile *f);
 /* machine.c */
 enum vm_status vm_host_check(struct vm *vm);
 enum vm_status vm_memory_build(struct vm *vm);
