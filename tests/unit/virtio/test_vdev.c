@@ -618,7 +618,7 @@ static void resets_and_upcalls_may_meet(void **state)
 
 int main(void)
 {
-	log_set_level(LOG_ERROR);
+	log_set_level(LOG_LEVEL_ERROR);
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(features_ok_is_refused_unless_the_set_is_fine),

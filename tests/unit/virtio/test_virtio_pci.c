@@ -704,7 +704,7 @@ static void no_access_anywhere_does_harm(void **state)
 
 int main(void)
 {
-	log_set_level(LOG_ERROR);
+	log_set_level(LOG_LEVEL_ERROR);
 	rcu_enter_thread();
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
