@@ -64,8 +64,9 @@ static int hv_check_needs(int kvm_fd, const struct kvm_need *needs, unsigned nr)
 static int hv_look(int kvm_fd, struct hv_info *out)
 {
 	struct hv_info i = { .api_version = kvm_ioctl_num(kvm_fd, KVM_GET_API_VERSION, 0) };
+	if (i.api_version < 0)
+		return i.api_version; /* -ENOTTY: a device of another kind */
 	if (i.api_version != KVM_API_VERSION) {
-		/* -ENOTTY: a device of another kind */
 		hv_missing_name = "version 12 of the KVM interface";
 		return -EPROTO;
 	}

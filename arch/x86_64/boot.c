@@ -70,11 +70,11 @@ static int boot_place_initrd(struct boot_plan *p, const struct machine_boot *b, 
 	if (p->initrd_bytes == 0)
 		return boot_refuse(why, -EINVAL, "the initrd is empty");
 	if (end < floor || p->initrd_bytes > end - floor)
-		return boot_refuse(why, -E2BIG,
+		return boot_refuse(why, -EFBIG,
 				   "the initrd does not fit between kernel and end of RAM");
 	p->initrd = align_down(end - p->initrd_bytes, BOOT_PAGE);
 	if (p->initrd < floor)
-		return boot_refuse(why, -E2BIG,
+		return boot_refuse(why, -EFBIG,
 				   "the initrd does not fit between kernel and end of RAM");
 	return 0;
 }
@@ -104,7 +104,7 @@ static int boot_plan_make(struct boot_plan *p, const struct machine_boot *b, con
 		return boot_refuse(why, -E2BIG, "more CPUs than the board has room for");
 	size_t cmdline_max = min_size(b->kernel->cmdline_max, LAYOUT_CMDLINE_MAX - 1);
 	if (strlen(b->cmdline) > cmdline_max)
-		return boot_refuse(why, -E2BIG,
+		return boot_refuse(why, -ENAMETOOLONG,
 				   "the kernel command line is longer than the kernel takes");
 	int err = boot_place_tables(p, b, why);
 	if (!err)

@@ -4,8 +4,8 @@
  * Layer:   arch
  * Threads: create, memory, destroy on the control thread; the chips' ops as bus/irq.h and
  *          bus/doorbell.h say.
- * Errors:  negative errno. -ENOENT, -EACCES: no hypervisor device, or no right to it. -EPROTO: it
- *          lacks something we need (hv_missing() names it).
+ * Errors:  negative errno. -ENOENT, -EACCES: no hypervisor device, or no right to it. -ENOTTY: it
+ *          is none. -EPROTO: it lacks something we need (hv_missing() names it).
  * Spec:    Linux Documentation/virt/kvm/api.rst.
  */
 #ifndef ARCH_HV_H

@@ -4,7 +4,8 @@
  * Layer:   arch
  * Threads: control thread, before the first vCPU runs.
  * Errors:  negative errno; where a person must know more, *why gets a static sentence part such as
- *          "segments overlap". -ENOEXEC: not a kernel of a format we know. -E2BIG: does not fit.
+ *          "segments overlap". -ENOEXEC: not a kernel of a format we know. -E2BIG: does not fit;
+ *          -EFBIG: the initrd does not; -ENAMETOOLONG: the command line is too long.
  *          -ENODATA: the file is shorter than its headers say.
  * Spec:    Linux x86 boot protocol; PVH; ACPI 6.5; MultiProcessor 1.4; SMBIOS 3.
  *

@@ -19,6 +19,8 @@ static enum vm_status host_no_kvm(const struct vm_config *c, int err)
 			 "the firmware";
 	if (err == -EACCES || err == -EPERM)
 		remedy = "join the group kvm, or run as root";
+	if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
+		return vm_fail_errno(err, c->kvm_device);
 	if (err == -EPROTO)
 		return vm_fail(VM_EXIT_HOST, "%s: lacks %s; a newer kernel is needed", c->kvm_device,
 			       hv_missing());
@@ -188,14 +190,34 @@ static char *cmdline_make(const struct vm *vm)
 	return NULL;
 }
 
+/* What does not boot, in the user's words: which option, and what to do. */
+static enum vm_status boot_refused(const struct vm *vm, int err, const char *why)
+{
+	const struct vm_config *c = vm->c;
+	switch (err) {
+	case 0:
+		return VM_EXIT_OK;
+	case -ENOMEM:
+		return vm_fail_errno(err, "loading the guest");
+	case -ENAMETOOLONG:
+		return vm_fail(VM_EXIT_USAGE, "--params: %s; shorten it", why);
+	case -EFBIG:
+		return vm_fail(VM_EXIT_USAGE, "--initrd: %s: %s; give more memory with --mem", c->initrd, why);
+	case -E2BIG:
+		return vm_fail(VM_EXIT_USAGE, "%s: %s; give more memory with --mem",
+			       c->bios ? "--bios" : c->kernel, why);
+	default:
+		if (c->bios)
+			return vm_fail(VM_EXIT_USAGE, "--bios: %s: %s; give another image", c->bios, why);
+		return vm_fail(VM_EXIT_USAGE, "kernel: %s: %s", c->kernel, why);
+	}
+}
+
 enum vm_status vm_load_build(struct vm *vm)
 {
 	const char *why = "does not fit";
 	int err = machine_load(&vm->boot, vm->hv, vm->mem, &why);
-	if (err == -ENOMEM)
-		return vm_fail_errno(err, "loading the guest");
-	return err ? vm_fail(VM_EXIT_USAGE, "%s: %s", vm->c->kernel ? vm->c->kernel : vm->c->bios, why) :
-		     VM_EXIT_OK;
+	return boot_refused(vm, err, why);
 }
 
 /* Sizes and places, before there is any memory: the last of the checks. */
@@ -223,9 +245,7 @@ enum vm_status vm_boot_check(struct vm *vm)
 		.no_smt = vm->c->no_smt,
 		.pci = &vm->windows,
 	};
-	int err = machine_check_boot(&vm->boot, &why);
-	return err ? vm_fail(VM_EXIT_USAGE, "%s: %s", vm->c->kernel ? vm->c->kernel : vm->c->bios, why) :
-		     VM_EXIT_OK;
+	return boot_refused(vm, machine_check_boot(&vm->boot, &why), why);
 }
 
 void vm_boot_undo(struct vm *vm)

@@ -115,7 +115,7 @@ ROWS = [
     ("initrd a directory", USAGE, ["--initrd"], lambda p: ["-i", p.directory("i"), p.kernel]),
     ("initrd too large", USAGE, ["initrd"], lambda p: ["-m", "64", "-i", p.file("i", size=1 << 30), p.kernel]),
     ("two kernels", USAGE, ["kernel"], lambda p: [p.kernel, p.kernel]),
-    ("arguments too long", USAGE, ["arg"], lambda p: ["-p", "x" * 70000, p.kernel]),
+    ("arguments too long", USAGE, ["--params"], lambda p: ["-p", "x" * 70000, p.kernel]),
     ("disk missing", USAGE, ["--rwdisk", "No such file"], lambda p: ["--rwdisk", f"{p.root}/none", p.kernel]),
     ("disk empty", USAGE, ["--disk", "empty", "truncate"], lambda p: ["-d", p.file("d"), p.kernel]),
     ("disk of odd size", USAGE, ["--disk", "512", "truncate"], lambda p: ["-d", p.file("d", size=1000), p.kernel]),

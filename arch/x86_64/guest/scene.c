@@ -17,6 +17,7 @@ void scene_good_chain(const struct scene *s, struct vring_desc *d)
 	desc_set(&d[1], (uintptr_t)s->p.data[0], PROBE_BYTES,
 		 VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 2);
 	desc_set(&d[2], (uintptr_t)s->p.status, 1, VRING_DESC_F_WRITE, 0);
+	s->p.status[0] = 0xff; /* no answer yet: a chain may leave the status out */
 }
 
 void scene_offer(struct scene *s, uint16_t head)

@@ -233,17 +233,17 @@ static const struct {
 	{ BOOT(ram_bytes), 0, 0, -E2BIG, "above the end of guest RAM" },
 	{ KERNEL(load_end), 3 * GIB, 0, -E2BIG, "above the end of guest RAM" },
 	{ KERNEL(load_end), UINT64_MAX, 0, -E2BIG, "above the end of guest RAM" },
-	{ BOOT(initrd_bytes), 48 * MIB, 0, -E2BIG, "initrd does not fit" },
-	{ BOOT(initrd_bytes), UINT64_MAX, 0, -E2BIG, "initrd does not fit" },
+	{ BOOT(initrd_bytes), 48 * MIB, 0, -EFBIG, "initrd does not fit" },
+	{ BOOT(initrd_bytes), UINT64_MAX, 0, -EFBIG, "initrd does not fit" },
 	{ BOOT(initrd_bytes), 0, 0, -EINVAL, "initrd is empty" },
-	{ KERNEL(initrd_max), 0, 0, -E2BIG, "initrd does not fit" },
-	{ KERNEL(initrd_max), TEST_BZIMAGE_START, 0, -E2BIG, "initrd does not fit" },
+	{ KERNEL(initrd_max), 0, 0, -EFBIG, "initrd does not fit" },
+	{ KERNEL(initrd_max), TEST_BZIMAGE_START, 0, -EFBIG, "initrd does not fit" },
 	{ BOOT(nr_cpus), 0, 0, -E2BIG, "CPUs" },
 	{ BOOT(nr_cpus), 1025, 0, -E2BIG, "CPUs" },
 	{ BOOT(kernel), 0, 0, -EINVAL, "neither a kernel" },
 	{ BOOT(kernel_fd), UINT32_MAX, 0, -EINVAL, "neither a kernel" },
-	{ KERNEL(cmdline_max), 2047, 2048, -E2BIG, "command line is longer" },
-	{ KERNEL(cmdline_max), UINT32_MAX, LAYOUT_CMDLINE_MAX, -E2BIG, "command line is longer" },
+	{ KERNEL(cmdline_max), 2047, 2048, -ENAMETOOLONG, "command line is longer" },
+	{ KERNEL(cmdline_max), UINT32_MAX, LAYOUT_CMDLINE_MAX, -ENAMETOOLONG, "command line is longer" },
 };
 
 static void refuses_what_does_not_fit(void **state)
