@@ -17,7 +17,8 @@
 #include "bus/pci.h"
 #include "iouring/reactor.h"
 
-/* What a guest can ask of the machine as a whole. Any thread; must not block. */
+/* What a guest can ask of the machine as a whole. On vCPU threads, perhaps with a lock of the
+ * device held and more than once: note it, wake somebody, return. */
 enum machine_event { MACHINE_POWEROFF, MACHINE_RESET };
 struct machine_sink {
 	void (*event)(void *ctx, enum machine_event ev);
@@ -32,27 +33,35 @@ struct machine_sink {
 struct serial; /* from serial_create() to serial_destroy() */
 struct serial_config {
 	struct reactor *reactor;
-	int in_fd, out_fd;  /* not owned; -1: none (output is dropped) */
+	int in_fd, out_fd; /* not owned; -1: none (output is dropped) */
 	struct irq_line irq;
 };
 extern const struct bus_ops serial_bus_ops;
 MUST_CHECK int serial_create(struct serial **out, const struct serial_config *cfg);
 /* Begin to read input. Any thread, once the reactor runs or will. */
 void serial_start(struct serial *s);
-/* Stop input, wait until output was written or @timeout_ns passed. Not on the reactor's thread. */
+/*
+ * Stop input, wait until output was written or @timeout_ns passed. The guest is out of it, the
+ * reactor still runs; not on its thread. Once, before serial_destroy(), if it was started.
+ */
 void serial_stop(struct serial *s, uint64_t timeout_ns);
 void serial_destroy(struct serial *s);
 
-/* MC146818 clock and CMOS memory (src/dev/rtc.c), index and data port; UTC of the host. */
+/*
+ * MC146818 clock and CMOS memory (src/dev/rtc.c), index and data port; UTC of the host. Flags are
+ * derived from the time when they are read; a timer on the reactor serves the interrupts.
+ */
 struct rtc;
 struct rtc_config {
 	uint64_t low_ram_bytes, high_ram_bytes; /* below and above 4 GiB, for the size registers */
 	struct irq_line irq;
-	uint64_t (*now_ns)(void *ctx);          /* UTC; NULL: CLOCK_REALTIME */
+	struct reactor *reactor;       /* NULL: no interrupts */
+	uint64_t (*now_ns)(void *ctx); /* UTC; NULL: CLOCK_REALTIME */
 	void *now_ctx;
 };
 extern const struct bus_ops rtc_bus_ops;
 MUST_CHECK int rtc_create(struct rtc **out, const struct rtc_config *cfg);
+/* The guest is out of it, the reactor still runs; not on its thread. NULL is fine. */
 void rtc_destroy(struct rtc *r);
 
 /* i8042 (src/dev/i8042.c): no keyboard; 0xfe to the command port resets the machine. */
@@ -75,6 +84,8 @@ struct acpi_pm_config {
 };
 extern const struct bus_ops acpi_pm_bus_ops;
 MUST_CHECK int acpi_pm_create(struct acpi_pm **out, const struct acpi_pm_config *cfg);
+/* Press the power button: an SCI, if the guest wants one. Any thread. */
+void acpi_pm_press_power(struct acpi_pm *p);
 void acpi_pm_destroy(struct acpi_pm *p);
 
 /*

@@ -1,0 +1,39 @@
+/*
+ * rendezvous.h - wait for a reactor's thread to have done with a device.
+ *
+ * Layer:   dev, private
+ * Threads: rendezvous_wait() on any thread but the reactor's.
+ * Errors:  none.
+ * Spec:    poll(2).
+ */
+#ifndef DEV_RENDEZVOUS_H
+#define DEV_RENDEZVOUS_H
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <time.h>
+#include "base/num.h"
+#include "sync/notifier.h"
+
+#define RENDEZVOUS_FOREVER UINT64_MAX
+
+/* Wait until @n was signalled; false: @timeout_ns passed without. */
+static inline bool rendezvous_wait(struct notifier *n, uint64_t timeout_ns)
+{
+	struct timespec start, now;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (uint64_t passed = 0; !notifier_consume(n);) {
+		if (passed >= timeout_ns)
+			return false;
+		uint64_t left = min_u64(timeout_ns - passed, NSEC_PER_SEC);
+		struct timespec ts = { .tv_sec = (time_t)(left / NSEC_PER_SEC),
+				       .tv_nsec = (long)(left % NSEC_PER_SEC) };
+		(void)ppoll(&(struct pollfd){ .fd = n->fd, .events = POLLIN }, 1, &ts, NULL);
+		clock_gettime(CLOCK_MONOTONIC, &now); /* whatever ppoll() said, look again */
+		passed = (uint64_t)(now.tv_sec - start.tv_sec) * NSEC_PER_SEC +
+			 (uint64_t)(now.tv_nsec - start.tv_nsec);
+	}
+	return true;
+}
+
+#endif
