@@ -206,6 +206,10 @@ static enum vm_status boot_refused(const struct vm *vm, int err, const char *why
 	case -E2BIG:
 		return vm_fail(VM_EXIT_USAGE, "%s: %s; give more memory with --mem",
 			       c->bios ? "--bios" : c->kernel, why);
+	case -EINVAL:
+		if (c->nr_acpi_tables)
+			return vm_fail(VM_EXIT_USAGE, "--acpi-table: %s", why);
+		/* fallthrough */
 	default:
 		if (c->bios)
 			return vm_fail(VM_EXIT_USAGE, "--bios: %s: %s; give another image", c->bios, why);
@@ -245,7 +249,8 @@ enum vm_status vm_boot_check(struct vm *vm)
 		.no_smt = vm->c->no_smt,
 		.pci = &vm->windows,
 	};
-	return boot_refused(vm, machine_check_boot(&vm->boot, &why), why);
+	int err = machine_check_boot(&vm->boot, &why);
+	return boot_refused(vm, err, why);
 }
 
 void vm_boot_undo(struct vm *vm)

@@ -209,7 +209,7 @@ static void the_initrd_may_fill_all_the_room(void **state)
 	t.boot.initrd_bytes = room;
 	assert_int_equal(machine_check_boot(&t.boot, &why), 0);
 	t.boot.initrd_bytes = room + 1;
-	assert_int_equal(machine_check_boot(&t.boot, &why), -E2BIG);
+	assert_int_equal(machine_check_boot(&t.boot, &why), -EFBIG);
 	assert_non_null(strstr(why, "initrd"));
 	test_board_drop(&t);
 }
