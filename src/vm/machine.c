@@ -209,7 +209,7 @@ static enum vm_status boot_refused(const struct vm *vm, int err, const char *why
 	case -EINVAL:
 		if (c->nr_acpi_tables)
 			return vm_fail(VM_EXIT_USAGE, "--acpi-table: %s", why);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	default:
 		if (c->bios)
 			return vm_fail(VM_EXIT_USAGE, "--bios: %s: %s; give another image", c->bios, why);
