@@ -60,8 +60,8 @@ static int hv_check_needs(int kvm_fd, const struct kvm_need *needs, unsigned nr)
 	return 0;
 }
 
-/* What the device says of itself. */
-static int hv_look(int kvm_fd, struct hv_info *out)
+/* What the device says of itself; a board that the caller destroys. */
+static int hv_look(int kvm_fd, struct hv_info *out, struct hv_board **board)
 {
 	struct hv_info i = { .api_version = kvm_ioctl_num(kvm_fd, KVM_GET_API_VERSION, 0) };
 	if (i.api_version < 0)
@@ -83,7 +83,7 @@ static int hv_look(int kvm_fd, struct hv_info *out)
 	i.has_immediate_exit = hv_cap(kvm_fd, KVM_CAP_IMMEDIATE_EXIT) > 0;
 	i.has_readonly_mem = hv_cap(kvm_fd, KVM_CAP_READONLY_MEM) > 0;
 	i.has_dirty_ring = hv_cap(kvm_fd, KVM_CAP_DIRTY_LOG_RING) > 0;
-	err = kvm_board_probe(kvm_fd, &i);
+	err = kvm_board_create(board, kvm_fd, &i);
 	if (!err)
 		*out = i;
 	return err;
@@ -94,7 +94,11 @@ int hv_probe(struct hv_info *out, const char *device)
 	CLEANUP(fd_cleanup) int fd = open(device, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	return hv_look(fd, out);
+	struct hv_board *board;
+	int err = hv_look(fd, out, &board);
+	if (!err)
+		kvm_board_destroy(board);
+	return err;
 }
 
 static int hv_init(struct hv *h, const char *device)
@@ -102,7 +106,7 @@ static int hv_init(struct hv *h, const char *device)
 	h->kvm_fd = open(device, O_RDWR | O_CLOEXEC);
 	if (h->kvm_fd < 0)
 		return -errno;
-	int n = hv_look(h->kvm_fd, &h->info);
+	int n = hv_look(h->kvm_fd, &h->info, &h->board);
 	if (n < 0)
 		return n;
 	n = kvm_ioctl_num(h->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -112,8 +116,7 @@ static int hv_init(struct hv *h, const char *device)
 	h->vm_fd = kvm_ioctl_num(h->kvm_fd, KVM_CREATE_VM, 0);
 	if (h->vm_fd < 0)
 		return h->vm_fd;
-	n = kvm_board_create(h);
-	return n ? n : irqchip_init(&h->chip, h);
+	return kvm_board_reserve(h->vm_fd);
 }
 
 int hv_create(struct hv **out, const char *device)
@@ -178,7 +181,8 @@ int hv_map_memory(struct hv *h, struct gmem *m)
 			return err;
 	}
 	h->mem = m;
-	return 0;
+	int err = kvm_board_create_chips(h->vm_fd);
+	return err ? err : irqchip_init(&h->chip, h);
 }
 
 int hv_map_rom(struct hv *h, uint64_t start, const void *host, uint64_t len)

@@ -83,11 +83,15 @@ struct kvm_need {
 extern const struct kvm_need kvm_board_needs[];
 extern const unsigned kvm_board_nr_needs;
 
-/* Fill what depends on the processor: kind, phys_bits, cpu_vendor, and limits on the rest. */
-MUST_CHECK int kvm_board_probe(int kvm_fd, struct hv_info *info);
-/* Make the interrupt controllers and what must precede them. Destroy takes NULL. */
-MUST_CHECK int kvm_board_create(struct hv *h);
-void kvm_board_destroy(struct hv_board *b);
+/*
+ * Look at the processor: fill kind, phys_bits, cpu_vendor, limit the rest of @info, and keep what
+ * was seen for this VM's vCPUs.
+ */
+MUST_CHECK int kvm_board_create(struct hv_board **out, int kvm_fd, struct hv_info *info);
+void kvm_board_destroy(struct hv_board *b); /* NULL is fine */
+/* What must precede slots, and the interrupt controllers. */
+MUST_CHECK int kvm_board_reserve(int vm_fd);
+MUST_CHECK int kvm_board_create_chips(int vm_fd);
 /* Write the fixed routes to @out, at most KVM_BOARD_ROUTES; returns how many. */
 #define KVM_BOARD_ROUTES 64
 uint32_t kvm_board_routes(struct kvm_irq_routing_entry *out);

@@ -8,6 +8,7 @@
 #include "arch/kvm/kvm_priv.h"
 #include "arch/x86_64/layout.h"
 #include "arch/x86_64/x86_priv.h"
+#include "base/err.h"
 #include "base/num.h"
 
 const struct kvm_need kvm_board_needs[] = {
@@ -51,47 +52,40 @@ static void host_describe(struct hv_info *info, struct x86_cpuid *cpuid)
 	info->has_x2apic = e && (e->ecx & (1u << 21));
 }
 
-int kvm_board_probe(int kvm_fd, struct hv_info *info)
+int kvm_board_create(struct hv_board **out, int kvm_fd, struct hv_info *info)
 {
-	struct x86_cpuid cpuid;
-	int err = x86_cpuid_supported(&cpuid, kvm_fd);
+	CLEANUP(free_cleanup) struct hv_board *b = calloc(1, sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	int err = x86_cpuid_supported(&b->supported, kvm_fd);
 	if (err)
 		return err;
-	host_describe(info, &cpuid);
+	host_describe(info, &b->supported);
 	info->kind = host_kind();
 	info->max_vcpus = min_u32(info->max_vcpus, HOST_MAX_VCPUS);
-	info->has_tsc_deadline = kvm_ioctl_num(kvm_fd, KVM_CHECK_EXTENSION,
-					       KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	int deadline = kvm_ioctl_num(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER);
+	info->has_tsc_deadline = deadline > 0;
+	*out = take(b);
 	return 0;
-}
-
-/* Order matters to KVM: its own pages, then the interrupt controllers, then the timer. */
-static int host_create_chips(int vm_fd)
-{
-	uint64_t identity = LAYOUT_KVM_IDENTITY;
-	int err = kvm_ioctl(vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity);
-	if (!err)
-		err = kvm_ioctl_num(vm_fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS);
-	if (!err)
-		err = kvm_ioctl_num(vm_fd, KVM_CREATE_IRQCHIP, 0);
-	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
-	if (!err)
-		err = kvm_ioctl(vm_fd, KVM_CREATE_PIT2, &pit);
-	return err;
-}
-
-int kvm_board_create(struct hv *h)
-{
-	h->board = calloc(1, sizeof(*h->board));
-	if (!h->board)
-		return -ENOMEM;
-	int err = x86_cpuid_supported(&h->board->supported, h->kvm_fd);
-	return err ? err : host_create_chips(h->vm_fd);
 }
 
 void kvm_board_destroy(struct hv_board *b)
 {
 	free(b);
+}
+
+int kvm_board_reserve(int vm_fd)
+{
+	uint64_t identity = LAYOUT_KVM_IDENTITY;
+	int err = kvm_ioctl(vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity);
+	return err ? err : kvm_ioctl_num(vm_fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS);
+}
+
+int kvm_board_create_chips(int vm_fd)
+{
+	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	int err = kvm_ioctl_num(vm_fd, KVM_CREATE_IRQCHIP, 0);
+	return err ? err : kvm_ioctl(vm_fd, KVM_CREATE_PIT2, &pit);
 }
 
 static struct kvm_irq_routing_entry host_route(uint32_t gsi, uint32_t chip, uint32_t pin)

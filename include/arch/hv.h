@@ -36,7 +36,7 @@ struct hv_info {
 /* Open @device, look, close. */
 MUST_CHECK int hv_probe(struct hv_info *out, const char *device);
 
-/* A VM without memory, with its interrupt chip. */
+/* A VM without memory; hv_map_memory() completes it. */
 MUST_CHECK int hv_create(struct hv **out, const char *device);
 /* Its vCPUs have been destroyed. What was registered with the chips ends with it. */
 void hv_destroy(struct hv *h);
@@ -44,7 +44,11 @@ const struct hv_info *hv_info_of(const struct hv *h);
 /* After -EPROTO from hv_create() or hv_probe(): the capability that is missing. */
 const char *hv_missing(void);
 
-/* Let the guest see all of @m, once. @m outlives the VM. */
+/*
+ * Let the guest see all of @m, and make the interrupt chips: once, before vCPUs, ROM and use of the
+ * chips. (Slots come first since chips make each later slot cost a grace period of several ms.)
+ * @m outlives the VM.
+ */
 MUST_CHECK int hv_map_memory(struct hv *h, struct gmem *m);
 /*
  * A read-only run of host memory at @start (firmware); all three multiples of the page size, @host
