@@ -323,6 +323,7 @@ static uint8_t serial_read_port(void *ctx, unsigned reg)
 {
 	struct serial *s = ctx;
 	mutex_lock(&s->lock);
+	s->lsr_polled &= reg == UART_LSR;
 	uint8_t v = serial_reg_of(s, reg)->read(s);
 	s->lsr_polled = reg == UART_LSR && !(v & UART_LSR_DR);
 	serial_update_irq(s);
