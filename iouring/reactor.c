@@ -192,7 +192,7 @@ static bool reactor_spin(struct reactor *r)
 				spin_hit(&r->spin);
 				return true;
 			}
-			spin_pause();
+			cpu_relax();
 		}
 	} while (!spin_is_over(&r->spin));
 	spin_miss(&r->spin);

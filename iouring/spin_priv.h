@@ -37,13 +37,4 @@ void spin_miss(struct spin *s);
 /* Awake again. */
 void spin_slept(struct spin *s);
 
-static inline void spin_pause(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("isb" ::: "memory");
-#endif
-}
-
 #endif

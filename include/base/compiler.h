@@ -27,6 +27,16 @@
 #define CACHE_ALIGN     128
 #define CACHE_ALIGNED   __attribute__((aligned(CACHE_ALIGN)))
 
+/* Inside a loop that waits for another CPU: leave the core's resources to its sibling. */
+static ALWAYS_INLINE void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("isb" ::: "memory");
+#endif
+}
+
 /* The object of @type whose @member @ptr points to. */
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
@@ -70,7 +80,9 @@ NORETURN void bug_on_failed(const char *file, int line, const char *claim);
 #define RELEASES(...)         TSA(release_capability(__VA_ARGS__))
 #define RELEASES_SHARED(...)  TSA(release_shared_capability(__VA_ARGS__))
 #define TRY_ACQUIRES(...)     TSA(try_acquire_capability(__VA_ARGS__))
+#define TRY_ACQUIRES_SHARED(...) TSA(try_acquire_shared_capability(__VA_ARGS__))
 #define MUST_HOLD(...)        TSA(requires_capability(__VA_ARGS__))
+#define MUST_HOLD_SHARED(...) TSA(requires_shared_capability(__VA_ARGS__))
 #define NO_THREAD_SAFETY      TSA(no_thread_safety_analysis)
 
 #endif
