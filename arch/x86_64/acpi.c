@@ -187,9 +187,9 @@ static uint64_t acpi_build_fadt(struct blob *t, uint64_t facs, uint64_t dsdt)
 		/* No 8042: port 0x64 resets, but there is nothing to probe for. */
 		.boot_arch = le16_of(FADT_BOOT_LEGACY_DEVICES | FADT_BOOT_NO_VGA |
 				     FADT_BOOT_NO_ASPM),
-		.flags = le32_of(FADT_WBINVD | FADT_PROC_C1 | FADT_NO_FIXED_POWER_BUTTON |
-				 FADT_NO_FIXED_SLEEP_BUTTON | FADT_NO_FIXED_RTC_WAKE |
-				 FADT_RESET_REGISTER),
+		/* The power button is a bit of PM1a. */
+		.flags = le32_of(FADT_WBINVD | FADT_PROC_C1 | FADT_NO_FIXED_SLEEP_BUTTON |
+				 FADT_NO_FIXED_RTC_WAKE | FADT_TIMER_32_BITS | FADT_RESET_REGISTER),
 	};
 	acpi_fill_ports(&f);
 	const size_t body = sizeof(f.header);
@@ -277,7 +277,8 @@ static uint64_t acpi_build_madt(struct blob *t, unsigned nr_cpus)
 static uint64_t acpi_build_mcfg(struct blob *t)
 {
 	size_t at = acpi_open(t, "MCFG", 1);
-	struct acpi_mcfg c = { .base = le64_of(LAYOUT_ECAM_START), .bus_last = LAYOUT_PCI_LAST_BUS };
+	struct acpi_mcfg c = { .base = le64_of(LAYOUT_ECAM_START),
+			       .bus_last = LAYOUT_PCI_LAST_BUS };
 	const size_t body = sizeof(c.header);
 	blob_put(t, (const uint8_t *)&c + body, sizeof(c) - body);
 	return acpi_close(t, at);

@@ -51,9 +51,9 @@ static_assert(sizeof(struct acpi_gas) == 12, "ACPI 6.5 table 5.1");
 enum {
 	FADT_WBINVD = 1 << 0,
 	FADT_PROC_C1 = 1 << 2,
-	FADT_NO_FIXED_POWER_BUTTON = 1 << 4,
 	FADT_NO_FIXED_SLEEP_BUTTON = 1 << 5,
 	FADT_NO_FIXED_RTC_WAKE = 1 << 6,
+	FADT_TIMER_32_BITS = 1 << 8,
 	FADT_RESET_REGISTER = 1 << 10,
 };
 enum {

@@ -73,8 +73,10 @@ static void fadt_names_the_fixed_hardware(void **state)
 	assert_int_equal(f->reset_register.space, ACPI_SPACE_IO);
 	assert_int_equal(le64_get(f->reset_register.address), 0xcf9);
 	assert_int_equal(f->reset_value, 6);
-	assert_int_equal(le32_get(f->flags) & 1u << 20, 0);    /* not hardware-reduced */
-	assert_int_equal(le16_get(f->boot_arch) & 1u << 1, 0); /* no 8042 to probe */
+	assert_int_equal(le32_get(f->flags) & 1u << 20, 0);      /* not hardware-reduced */
+	assert_int_equal(le32_get(f->flags) & 1u << 4, 0);       /* a fixed power button */
+	assert_int_equal(le32_get(f->flags) & 1u << 8, 1u << 8); /* a timer of 32 bits */
+	assert_int_equal(le16_get(f->boot_arch) & 1u << 1, 0);   /* no 8042 to probe */
 	assert_int_equal(le64_get(f->x_pm_tmr.address), 0x608);
 	test_board_drop(&t);
 }
