@@ -29,6 +29,11 @@ MUST_CHECK int vworker_create(struct vworker **out, const struct vworker_config 
 /* All queues have been stopped. Joins the thread. NULL is fine. */
 void vworker_destroy(struct vworker *w);
 struct reactor *vworker_reactor(struct vworker *w);
+/*
+ * Wait until the worker has left everything that was posted before. A device on a worker it shares
+ * calls it when it is destroyed: the upcall that told of the last stop may not have returned yet.
+ */
+void vworker_sync(struct vworker *w);
 
 /*
  * A queue on a worker, embedded in the device. The device fills in the first group; the rest is

@@ -79,6 +79,7 @@ static void rng_stop(struct vdev *d, uint16_t idx)
 
 static void rng_destroy(struct vdev *d)
 {
+	vworker_sync(container_of(d, struct rng, dev)->wq.worker);
 	vdev_fini(d);
 	free(container_of(d, struct rng, dev));
 }

@@ -2,6 +2,7 @@
 #include "dev/vworker.h"
 #include <errno.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include "base/err.h"
 #include "base/log.h"
@@ -57,6 +58,27 @@ void vworker_destroy(struct vworker *w)
 struct reactor *vworker_reactor(struct vworker *w)
 {
 	return w->reactor;
+}
+
+struct vworker_mark {
+	struct reactor_msg msg;
+	sem_t is_reached;
+};
+
+static void vworker_on_mark(struct reactor_msg *m)
+{
+	(void)sem_post(
+		&container_of(m, struct vworker_mark, msg)->is_reached); /* once: no overflow */
+}
+
+void vworker_sync(struct vworker *w)
+{
+	struct vworker_mark mark = { .msg.fn = vworker_on_mark };
+	(void)sem_init(&mark.is_reached, 0, 0); /* fails for a huge count only */
+	reactor_post(w->reactor, &mark.msg);
+	while (sem_wait(&mark.is_reached))
+		BUG_ON(errno != EINTR);
+	(void)sem_destroy(&mark.is_reached); /* nobody waits */
 }
 
 /*

@@ -44,6 +44,7 @@ static int setup(void **state)
 	fake_forget();
 	drive_init(&f->v);
 	f->v.step = step;
+	f->v.destroy_waits = true;
 	f->has = SIZE_MAX;
 	assert_int_equal(vworker_create(&f->worker, &wc), 0);
 	*state = f;
