@@ -148,6 +148,16 @@ static void blk_skip_front(struct iovec **iov, uint32_t *nr, size_t len)
 	}
 }
 
+/* Copy the header, once: nearly always the first buffer holds all of it. */
+static bool blk_take_header(const struct vq_chain *c, struct blk_header *h)
+{
+	if (unlikely(!c->nr_out || c->iov->iov_len < sizeof(*h)))
+		return vq_chain_read(c, 0, h, sizeof(*h));
+	memcpy(h, c->iov->iov_base, sizeof(*h));
+	__asm__ volatile("" : "+m"(*h)); /* the compiler may not look there again */
+	return true;
+}
+
 static int blk_begin(struct blk_queue *bq, struct vq *q, struct vq_chain *c)
 {
 	struct blk_req *r = &bq->reqs[c->head];
@@ -160,7 +170,7 @@ static int blk_begin(struct blk_queue *bq, struct vq *q, struct vq_chain *c)
 	r->left = c->in_bytes - 1;
 	r->done = r->retries = 0;
 	struct blk_header h;
-	if (!vq_chain_read(c, 0, &h, sizeof(h))) {
+	if (!blk_take_header(c, &h)) {
 		r->type = UINT32_MAX;
 		blk_finish(r, VIRTIO_BLK_S_IOERR);
 		return 0;
