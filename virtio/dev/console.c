@@ -147,6 +147,8 @@ static void console_on_leave(struct reactor_msg *m)
 static void console_free(struct console *con)
 {
 	(void)sem_destroy(&con->has_left); /* nobody waits */
+	for (unsigned i = 0; con->ports && i < con->nr_ports; i++)
+		console_port_fini(&con->ports[i]);
 	free(con->ports);
 	free(con);
 }
@@ -182,8 +184,7 @@ static void console_init_port(struct console *con, unsigned i,
 {
 	struct console_port *p = &con->ports[i];
 	uint16_t idx = (uint16_t)(i ? 2 + 2 * i : 0);
-	p->con = con;
-	p->cfg = *cfg;
+	console_port_init(p, con, cfg);
 	p->rx = console_wq(con, idx);
 	p->rx.serve = console_rx_serve;
 	p->rx.started = console_rx_started;
@@ -192,7 +193,6 @@ static void console_init_port(struct console *con, unsigned i,
 	p->tx.serve = console_tx_serve;
 	p->tx.started = console_tx_started;
 	p->tx.stopping = console_tx_stopping;
-	console_port_init_ops(p);
 }
 
 static void console_init_rest(struct console *con)
@@ -204,7 +204,8 @@ static void console_init_rest(struct console *con)
 	con->ctrl_tx.serve = console_ctrl_tx_serve;
 	con->ctrl_tx.started = console_ctrl_started;
 	con->emerg = (struct console_out){ .reactor = vworker_reactor(con->worker),
-					   .fd = con->ports[0].cfg.out_fd,
+					   .fd = con->ports[0].out.fd,
+					   .is_blocking = con->ports[0].out.is_blocking,
 					   .finished = console_emerg_finished };
 	con->resize_msg.fn = console_on_resize;
 	con->emerg_msg.fn = console_on_emerg;

@@ -1,11 +1,17 @@
 /* console_port.c - bytes in and out of a port. VIRTIO 1.2 §5.3.6. */
 #include "console_priv.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/uio.h>
+#include <unistd.h>
+#include "base/err.h"
 
 /* --- output: one chain at a time, so that bytes stay in order --- */
 
+static void console_out_write(struct console_out *o);
+static void console_out_wait(struct console_out *o);
 static void console_out_step(struct console_out *o);
 
 static void console_out_end(struct console_out *o)
@@ -33,7 +39,7 @@ static void console_out_ready(struct reactor_op *op, int32_t res)
 	if (res < 0 || o->is_closing)
 		console_out_end(o);
 	else
-		console_out_step(o);
+		console_out_write(o);
 }
 
 static void console_out_written(struct reactor_op *op, int32_t res)
@@ -45,18 +51,37 @@ static void console_out_written(struct reactor_op *op, int32_t res)
 		console_out_end(o);
 		return;
 	}
-	if (res == -EAGAIN) {
-		op->done = console_out_ready;
-		reactor_poll_fd(o->reactor, op, o->fd, POLLOUT);
-		return;
+	if (res == -EAGAIN)
+		console_out_wait(o);
+	else
+		console_out_step(o);
+}
+
+static void console_out_write(struct console_out *o)
+{
+	const struct iovec *iov = o->iov;
+	unsigned nr = o->nr;
+	if (o->is_blocking) {
+		o->byte = (struct iovec){ o->iov->iov_base, 1 };
+		iov = &o->byte;
+		nr = 1;
 	}
-	console_out_step(o);
+	o->op.done = console_out_written;
+	reactor_writev(o->reactor, &o->op, o->fd, iov, nr, -1, 0);
+}
+
+static void console_out_wait(struct console_out *o)
+{
+	o->op.done = console_out_ready;
+	reactor_poll_fd(o->reactor, &o->op, o->fd, POLLOUT);
 }
 
 static void console_out_step(struct console_out *o)
 {
-	o->op.done = console_out_written;
-	reactor_writev(o->reactor, &o->op, o->fd, o->iov, o->nr, -1, 0);
+	if (o->is_blocking)
+		console_out_wait(o);
+	else
+		console_out_write(o);
 }
 
 void console_out_start(struct console_out *o, struct iovec *iov, unsigned nr)
@@ -188,10 +213,35 @@ void console_rx_stopping(struct vworker_queue *wq)
 		reactor_cancel(p->out.reactor, &p->in_op);
 }
 
-void console_port_init_ops(struct console_port *p)
+/*
+ * A terminal is usually shared with the shell we were started from: switching the description to
+ * non-blocking would reach that one, too. So one of our own is opened.
+ */
+static int console_open_own(int fd)
 {
+	char path[32];
+	int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
+	if (flags < 0 || (flags & O_NONBLOCK) || !isatty(fd))
+		return -1;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* has room for any int */
+	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+void console_port_init(struct console_port *p, struct console *con,
+		       const struct console_port_config *cfg)
+{
+	p->con = con;
+	p->cfg = *cfg;
+	p->own_fd = console_open_own(cfg->out_fd);
 	p->in_op.done = console_in_ready;
-	p->out.reactor = vworker_reactor(p->con->worker);
-	p->out.fd = p->cfg.out_fd;
-	p->out.finished = console_tx_finished;
+	p->out = (struct console_out){ .reactor = vworker_reactor(con->worker),
+				       .fd = p->own_fd >= 0 ? p->own_fd : cfg->out_fd,
+				       .finished = console_tx_finished };
+	p->out.is_blocking = p->out.fd >= 0 && isatty(p->out.fd) &&
+			     !(fcntl(p->out.fd, F_GETFL) & O_NONBLOCK);
+}
+
+void console_port_fini(struct console_port *p)
+{
+	fd_close(p->own_fd);
 }

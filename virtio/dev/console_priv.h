@@ -25,8 +25,14 @@ struct console_out {
 	struct reactor_op op;
 	struct reactor *reactor;
 	int fd;
+	/*
+	 * A terminal that would block whoever writes to it, the kernel on our behalf included: one
+	 * byte at a time, when it is ready for one.
+	 */
+	bool is_blocking;
 	struct iovec *iov;
 	unsigned nr;
+	struct iovec byte;
 	bool is_busy;
 	bool is_closing; /* write no more: what is left is dropped */
 	void (*finished)(struct console_out *o);
@@ -46,6 +52,7 @@ struct console_port {
 	/* immutable */
 	struct console *con;
 	struct console_port_config cfg;
+	int own_fd; /* cfg.out_fd opened again, not to block; -1: not needed, or not possible */
 	/* worker thread */
 	struct vworker_queue rx, tx;
 	struct reactor_op in_op;
@@ -99,7 +106,10 @@ void console_rx_stopping(struct vworker_queue *wq);
 int console_tx_serve(struct vworker_queue *wq, struct vq *q);
 void console_tx_started(struct vworker_queue *wq);
 void console_tx_stopping(struct vworker_queue *wq);
-void console_port_init_ops(struct console_port *p);
+/* Everything but the queues; afterwards console_port_fini() is due. */
+void console_port_init(struct console_port *p, struct console *con,
+		       const struct console_port_config *cfg);
+void console_port_fini(struct console_port *p);
 void console_out_start(struct console_out *o, struct iovec *iov, unsigned nr);
 void console_out_close(struct console_out *o);
 

@@ -30,6 +30,7 @@
 struct fixture {
 	struct drive v;
 	char path[32];
+	int look; /* at the image, from outside */
 	struct afile file;
 	struct blk_config cfg;
 	unsigned nr; /* requests made: each has its header and status */
@@ -59,6 +60,8 @@ static int setup(void **state)
 		image[i] = (uint8_t)(i / 512 + i % 7);
 	assert_int_equal(pwrite(fd, image, IMAGE_BYTES, 0), IMAGE_BYTES);
 	free(image);
+	f->look = open(f->path, O_RDONLY | O_CLOEXEC);
+	assert_true(f->look >= 0);
 	f->file = (struct afile){ .fd = fd,
 				  .can_punch = true,
 				  .can_zero = true,
@@ -84,6 +87,7 @@ static int teardown(void **state)
 	drive_fini(&f->v);
 	if (f->file.fd >= 0)
 		(void)close(f->file.fd);
+	(void)close(f->look);
 	(void)unlink(f->path);
 	free(f);
 	return 0;
@@ -105,10 +109,8 @@ static uint8_t image_byte(uint64_t at)
 /* Byte @at of the file now. */
 static uint8_t file_byte(const struct fixture *f, uint64_t at)
 {
-	int fd = open(f->path, O_RDONLY | O_CLOEXEC);
 	uint8_t b = 0xee;
-	assert_int_equal(pread(fd, &b, 1, (off_t)at), 1);
-	(void)close(fd);
+	assert_int_equal(pread(f->look, &b, 1, (off_t)at), 1);
 	return b;
 }
 

@@ -9,6 +9,8 @@
 #include <linux/virtio_console.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <termios.h>
 #include <unistd.h>
 #include "base/le.h"
 #include "dev/virtio_devs.h"
@@ -240,6 +242,54 @@ static void a_reset_does_not_wait_for_a_reader(void **state)
 		;
 	send(f, DATA, 1);
 	(void)drive_wait(&f->v, TX, NULL);
+}
+
+static bool only_single_bytes(const struct fake_op *o, int32_t *res, uint64_t *max)
+{
+	(void)res;
+	(void)max;
+	assert_true(o->kind != FAKE_WRITE || (o->nr == 1 && o->iov->iov_len == 1));
+	return false;
+}
+
+/* It cannot be opened again: then byte by byte, as it is ready, for the write itself would block.
+ */
+static void a_terminal_of_somebody_else(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, none;
+	struct termios raw;
+	char got[512];
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(master >= 0 && !grantpt(master) && !unlockpt(master));
+	int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(slave >= 0 && !tcgetattr(slave, &raw));
+	cfmakeraw(&raw);
+	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
+	const struct console_port_config p = { .in_fd = -1, .out_fd = slave, .is_console = true };
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){ 0, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	start(f, &p, 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	fake_hook = only_single_bytes;
+	for (unsigned i = 0; i < 300; i++)
+		f->v.ram[DATA + i] = (uint8_t)i;
+	send(f, DATA, 300);
+	(void)drive_wait(&f->v, TX, NULL);
+	assert_int_equal(fake_asked(FAKE_WRITE), 300);
+	for (unsigned n = 0; n < 300;) { /* they come through when the kernel finds the time */
+		ssize_t k = read(master, got + n, 300 - n);
+		assert_true(k > 0);
+		n += (unsigned)k;
+	}
+	assert_memory_equal(got, f->v.ram + DATA, 300);
+	send(f, DATA, 1u << 20); /* nobody reads: the poll waits, and a reset goes through */
+	passes(100000);
+	assert_int_equal(fake_waiting(FAKE_POLL), 1);
+	drive_reset(&f->v);
+	(void)close(slave);
+	(void)close(master);
 }
 
 static bool refuse(const struct fake_op *o, int32_t *res, uint64_t *max)
@@ -570,6 +620,7 @@ int main(void)
 		T(output_comes_out_in_order),
 		T(slow_output_keeps_everything_and_blocks_nobody),
 		T(a_reset_does_not_wait_for_a_reader),
+		T(a_terminal_of_somebody_else),
 		T(output_that_fails_is_dropped),
 		T(a_port_without_descriptors_is_a_sink),
 		T(survives_a_hostile_driver),

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <termios.h>
 #include <unistd.h>
 #include "base/le.h"
 #include "dev/virtio_devs.h"
@@ -82,9 +83,11 @@ static void start_block(struct fixture *f, bool is_direct)
 	drive_up(&f->v, ALL);
 }
 
+static enum reactor_engine engine;
+
 static void start_worker(struct fixture *f)
 {
-	const struct vworker_config wc = { .name = "io", .entries = 64 };
+	const struct vworker_config wc = { .name = "io", .entries = 64, .engine = engine };
 	assert_int_equal(vworker_create(&f->worker, &wc), 0);
 }
 
@@ -362,6 +365,17 @@ static void a_full_host_fails_the_write_alone(void **state)
 
 /* --- console and rng: on one worker --- */
 
+static void start_console(struct fixture *f, int in, int out)
+{
+	const struct console_port_config port = { .in_fd = in, .out_fd = out, .is_console = true };
+	const struct console_config cfg = { .ports = &port, .nr_ports = 1 };
+	struct vdev *d;
+	start_worker(f);
+	assert_int_equal(console_create(&d, f->v.mem, f->worker, &cfg), 0);
+	drive_attach(&f->v, d);
+	drive_up(&f->v, ALL);
+}
+
 static void a_blocking_pipe_does_not_block_the_worker(void **state)
 {
 	struct fixture *f = *state;
@@ -369,15 +383,8 @@ static void a_blocking_pipe_does_not_block_the_worker(void **state)
 	char sink[4096];
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-	start_worker(f);
-	const struct console_port_config port = { .in_fd = in[0],
-						  .out_fd = out[1],
-						  .is_console = true };
-	const struct console_config cfg = { .ports = &port, .nr_ports = 1 };
-	struct vdev *d;
-	assert_int_equal(console_create(&d, f->v.mem, f->worker, &cfg), 0);
-	drive_attach(&f->v, d);
-	drive_up(&f->v, ALL);
+	start_console(f, in[0], out[1]);
+	struct vdev *d = f->v.dev;
 	for (unsigned i = 0; i < 10; i++) {
 		/* nobody reads the output ... */
 		drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA + 0x10000, 1u << 20 }, 1, 0);
@@ -409,6 +416,77 @@ static void a_blocking_pipe_does_not_block_the_worker(void **state)
 		(void)close(in[i]);
 		(void)close(out[i]);
 	}
+}
+
+static void a_terminal_on_both_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct termios raw;
+	char got[16];
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(master >= 0 && !grantpt(master) && !unlockpt(master));
+	int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(slave >= 0 && !tcgetattr(slave, &raw));
+	cfmakeraw(&raw);
+	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
+	start_console(f, slave, slave);
+	for (unsigned i = 0; i < 20; i++) {
+		drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 64 }, 0, 1);
+		drive_kick(&f->v, 0);
+		if (i % 2)
+			drive_idle(&f->v);
+		assert_int_equal(write(master, "key", 3), 3);
+		assert_int_equal(drive_wait(&f->v, 0, NULL), 3);
+		drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 3 }, 1, 0);
+		drive_kick(&f->v, 1);
+		(void)drive_wait(&f->v, 1, NULL);
+		for (unsigned n = 0; n < 3;) {
+			ssize_t k = read(master, got + n, 3 - n);
+			assert_true(k > 0);
+			n += (unsigned)k;
+		}
+		assert_memory_equal(got, "key", 3);
+	}
+	drive_reset(&f->v); /* also with its buffers full: nobody reads the master */
+	drive_up(&f->v, ALL);
+	drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 1u << 20 }, 1, 0);
+	drive_kick(&f->v, 1);
+	for (unsigned i = 0; i < 20; i++)
+		drive_idle(&f->v);
+	drive_reset(&f->v);
+	(void)close(master);
+	drive_up(&f->v, ALL);
+	drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 3 }, 1, 0);
+	drive_kick(&f->v, 1);
+	(void)drive_wait(&f->v, 1, NULL); /* hung up: dropped */
+	drive_reset(&f->v);
+	(void)close(slave);
+}
+
+static void a_file_is_typed_in(void **state)
+{
+	struct fixture *f = *state;
+	int in = open(f->path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(ftruncate(in, 0), 0);
+	assert_int_equal(pwrite(in, "script", 6, 0), 6);
+	start_console(f, in, -1);
+	for (unsigned i = 0; i < 2; i++) {
+		drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA + i * 4, 4 }, 0, 1);
+		drive_kick(&f->v, 0);
+		assert_int_equal(drive_wait(&f->v, 0, NULL), i ? 2 : 4);
+	}
+	assert_memory_equal(f->v.ram + DRIVE_DATA, "script", 6);
+	drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 4 }, 0, 1);
+	drive_kick(&f->v, 0);
+	for (unsigned i = 0; i < 20; i++)
+		drive_idle(&f->v);
+	const struct reactor_stats *st = reactor_stats_of(vworker_reactor(f->worker));
+	uint64_t before = st->passes;
+	for (unsigned i = 0; i < 20; i++)
+		drive_idle(&f->v);
+	assert_int_equal(st->passes, before); /* the end of the file is no reason to be awake */
+	drive_reset(&f->v);
+	(void)close(in);
 }
 
 static int sevens(void *ctx, void *buf, size_t len)
@@ -491,11 +569,22 @@ int main(void)
 		T(resets_in_the_middle_of_everything),
 		T(a_full_host_fails_the_write_alone),
 		T(a_blocking_pipe_does_not_block_the_worker),
+		T(a_terminal_on_both_ends),
+		T(a_file_is_typed_in),
+		T(devices_share_a_worker),
+		T(no_wake_up_is_lost),
+	};
+	const struct CMUnitTest shared[] = {
+		T(a_blocking_pipe_does_not_block_the_worker),
+		T(a_terminal_on_both_ends),
+		T(a_file_is_typed_in),
 		T(devices_share_a_worker),
 		T(no_wake_up_is_lost),
 	};
 	rcu_enter_thread();
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	engine = REACTOR_POOL; /* where io_uring is forbidden */
+	failed += cmocka_run_group_tests_name("without io_uring", shared, NULL, NULL);
 	rcu_leave_thread();
 	return failed;
 }
