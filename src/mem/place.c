@@ -31,8 +31,12 @@ bool place_node_exists(int node)
 {
 	if (numa_available() < 0)
 		return node == 0;
-	return node >= 0 && node <= numa_max_node() &&
-	       numa_bitmask_isbitset(numa_get_mems_allowed(), (unsigned)node);
+	struct bitmask *allowed = numa_get_mems_allowed();
+	bool is_there = allowed && node >= 0 && node <= numa_max_node() &&
+			numa_bitmask_isbitset(allowed, (unsigned)node);
+	if (allowed)
+		numa_bitmask_free(allowed);
+	return is_there;
 }
 
 int place_node_of_cpu(int cpu)

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Every bad input gets one line that names the option and the remedy, and leaves nothing behind.
 
-usage: bad_inputs.py VMM KERNEL      KERNEL: any good kernel, such as the built-in guest
+usage: bad_inputs.py VMM KERNEL [SANITIZER]
+
+KERNEL: any good kernel, such as the built-in guest. With a SANITIZER the row that limits the address
+space is left out: the sanitizers reserve terabytes of it.
 """
 import os
 import pathlib
@@ -218,11 +221,12 @@ def main():
         print("skipped: no /dev/kvm here, and most rows need a host that works")
         return 77
     failed = 0
-    for row in ROWS:
+    rows = [r for r in ROWS if len(sys.argv) < 4 or r[0] != "no address space"]
+    for row in rows:
         why = problem(row, vmm, kernel)
         failed += why is not None
         print(f"{'FAIL' if why else 'ok'}   {row[0]}{': ' + why if why else ''}", flush=True)
-    print(f"{len(ROWS) - failed} of {len(ROWS)} rows")
+    print(f"{len(rows) - failed} of {len(rows)} rows")
     return 1 if failed else 0
 
 
