@@ -12,6 +12,9 @@
 #define MFD_HUGE_SHIFT 26
 #endif
 
+#define GMEM_PAGE_BYTES    4096u
+#define GMEM_LOAD_FAST_MIN (64u << 10) /* below, a mapping costs more than it saves */
+
 struct gmem {
 	/* immutable after create */
 	struct gmem_map map;
@@ -246,6 +249,36 @@ int gmem_zero(struct gmem *m, gpa_t dst, size_t len)
 	return 0;
 }
 
+static const struct gmem_region *gmem_region_of(const struct gmem *m, gpa_t a)
+{
+	for (unsigned i = 0; i < m->map.nr; i++)
+		if (a.raw >= m->map.r[i].start && a.raw < m->map.r[i].end)
+			return &m->regions[i];
+	return NULL;
+}
+
+/*
+ * Copy file to memory file inside the kernel, where new pages are neither zeroed first nor faulted
+ * in one by one: half the time of a read into the mapping. Returns how many bytes that moved; the
+ * caller reads the rest (a hugetlb memory file takes no write; a file may end early).
+ */
+static size_t gmem_load_fast(const struct gmem *m, gpa_t dst, int fd, uint64_t off, size_t len)
+{
+	const struct gmem_region *r = gmem_region_of(m, dst);
+	uint64_t skip = off % GMEM_PAGE_BYTES;
+	if (len < GMEM_LOAD_FAST_MIN || off > INT64_MAX)
+		return 0;
+	uint8_t *src = mmap(NULL, len + skip, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, (off_t)(off - skip));
+	if (src == MAP_FAILED)
+		return 0;
+	size_t done = 0;
+	for (ssize_t n = 1; n > 0 && done < len; done += n > 0 ? (size_t)n : 0)
+		n = pwrite(r->fd, src + skip + done, len - done,
+			   (off_t)(r->fd_offset + (dst.raw - r->start) + done));
+	(void)munmap(src, len + skip); /* our own mapping */
+	return done;
+}
+
 int gmem_load(struct gmem *m, gpa_t dst, int fd, uint64_t off, size_t len)
 {
 	if (!len)
@@ -253,6 +286,10 @@ int gmem_load(struct gmem *m, gpa_t dst, int fd, uint64_t off, size_t len)
 	uint8_t *p = gmem_host(m, dst, len);
 	if (!p)
 		return -EFAULT;
+	size_t done = gmem_load_fast(m, dst, fd, off, len);
+	p += done;
+	off += done;
+	len -= done;
 	while (len) {
 		ssize_t n = pread(fd, p, len, (off_t)off);
 		if (n < 0 && errno == EINTR)

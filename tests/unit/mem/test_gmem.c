@@ -96,6 +96,27 @@ static void files_load_straight_and_say_when_short(void **state)
 	close(fd);
 }
 
+static void large_files_load_from_any_offset(void **state)
+{
+	struct gmem *m = *state;
+	enum { BYTES = 300 * 1024 };
+	static uint8_t want[BYTES], got[BYTES];
+	for (size_t i = 0; i < BYTES; i++)
+		want[i] = (uint8_t)(i * 7 + i / 251);
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	assert_int_equal(write(fd, want, BYTES), BYTES);
+	static const size_t offs[] = { 0, 1, 4095, 4096, 8193 };
+	for (size_t i = 0; i < ARRAY_SIZE(offs); i++) {
+		size_t len = BYTES - offs[i];
+		assert_int_equal(gmem_load(m, gpa(HIGH_START + 3), fd, offs[i], len), 0);
+		assert_int_equal(gmem_read(m, gpa(HIGH_START + 3), got, len), 0);
+		assert_memory_equal(got, want + offs[i], len);
+	}
+	assert_int_equal(gmem_load(m, gpa(HIGH_START), fd, 8, BYTES), -ENODATA);
+	assert_int_equal(gmem_load(m, gpa(HIGH_START), fd, BYTES, BYTES), -ENODATA);
+	close(fd);
+}
+
 static void nobody_can_shrink_the_file(void **state)
 {
 	const struct gmem_region *r = gmem_region_at(*state, 0);
@@ -179,6 +200,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(only_whole_ranges_of_ram_translate, setup, teardown),
 		cmocka_unit_test_setup_teardown(copies_are_all_or_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(files_load_straight_and_say_when_short, setup, teardown),
+		cmocka_unit_test_setup_teardown(large_files_load_from_any_offset, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_can_shrink_the_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_ends_see_the_same_bytes, setup, teardown),
 		cmocka_unit_test(odd_extents_are_refused),
