@@ -34,13 +34,12 @@ static ALWAYS_INLINE uint16_t packed_slot_peek(const struct vq *q)
 	return q->free_slot != VQ_NIL ? q->free_slot : q->fresh_slot;
 }
 
-static ALWAYS_INLINE void packed_slot_take(struct vq *q, struct vq_slot *s, uint16_t next_free)
+static ALWAYS_INLINE void packed_slot_take(struct vq *q, uint16_t next_free)
 {
 	if (q->free_slot != VQ_NIL)
 		q->free_slot = next_free;
 	else
 		q->fresh_slot++;
-	s->is_busy = true;
 }
 
 static ALWAYS_INLINE void packed_slot_free(struct vq *q, struct vq_slot *s)
@@ -54,8 +53,8 @@ static ALWAYS_INLINE void packed_slot_free(struct vq *q, struct vq_slot *s)
 /* --- taking requests --- */
 
 /* VIRTIO 1.2 §2.8.7: in the table only WRITE means anything, and INDIRECT is forbidden. */
-static ALWAYS_INLINE int packed_walk_indirect(struct vq *q, struct vq_slot *s, struct vq_walk *w,
-					      uint64_t addr, uint32_t len)
+static int packed_walk_indirect(struct vq *q, struct vq_slot *s, struct vq_walk *w, uint64_t addr,
+				uint32_t len)
 {
 	const struct vring_packed_desc *table = NULL;
 	if (q->has_indirect && len && len % sizeof(*table) == 0 &&
@@ -77,7 +76,7 @@ static ALWAYS_INLINE int packed_walk_indirect(struct vq *q, struct vq_slot *s, s
 }
 
 /* The chain that starts with @rest at last_avail. */
-static ALWAYS_INLINE int packed_walk(struct vq *q, struct vq_slot *s, uint16_t slot, uint64_t rest)
+static int packed_walk(struct vq *q, struct vq_slot *s, uint16_t slot, uint64_t rest)
 {
 	struct vq_walk w;
 	vq_walk_begin(q, s, &w);
@@ -107,31 +106,137 @@ static ALWAYS_INLINE int packed_walk(struct vq *q, struct vq_slot *s, uint16_t s
 	return vq_walk_end(s, &w, slot);
 }
 
-int vq_packed_pop(struct vq *q, struct vq_chain **out)
+/* Count the chain of slot @s as taken, and go past it. */
+static ALWAYS_INLINE void packed_advance(struct vq *q, struct vq_slot *s, uint32_t at)
 {
-	uint64_t rest = packed_peek(q, q->last_avail);
-	if (!packed_is_available((uint16_t)(rest >> 48), q->avail_wrap))
-		return q->is_dead ? -EBADMSG : 0;
-	if (unlikely(q->is_dead || q->descs_out == q->size))
-		return vq_break(q);
-	uint16_t slot = packed_slot_peek(q);
-	struct vq_slot *s = &q->slots[slot];
-	uint16_t next_free = s->block; /* before the walk may want the field for itself */
-	int err = packed_walk(q, s, slot, rest);
-	if (unlikely(err)) {
-		err = vq_walk_abort(q, s, err);
-		s->block = next_free;
-		return err;
-	}
-	packed_slot_take(q, s, next_free);
 	q->in_flight++;
 	q->descs_out = (uint16_t)(q->descs_out + s->nr_descs);
-	uint32_t at = (uint32_t)q->last_avail + s->nr_descs;
 	if (at >= q->size) {
 		at -= q->size;
 		q->avail_wrap = !q->avail_wrap;
 	}
 	q->last_avail = (uint16_t)at;
+	s->is_busy = true;
+}
+
+/* The next request, whatever it is like. There is one, and it starts with @rest. */
+static NOINLINE int packed_pop_long(struct vq *q, struct vq_chain **out, uint64_t rest)
+{
+	if (q->is_dead || q->descs_out == q->size)
+		return vq_break(q);
+	uint16_t slot = packed_slot_peek(q);
+	struct vq_slot *s = &q->slots[slot];
+	uint16_t next_free = s->block; /* before the walk may want the field for itself */
+	int err = packed_walk(q, s, slot, rest);
+	if (err) {
+		err = vq_walk_abort(q, s, err);
+		s->block = next_free;
+		return err;
+	}
+	packed_slot_take(q, next_free);
+	packed_advance(q, s, (uint32_t)q->last_avail + s->nr_descs);
+	*out = &s->c;
+	return 1;
+}
+
+#define PACKED_LEN(d)   ((uint32_t)(d).rest)
+#define PACKED_FLAGS(d) ((uint16_t)((d).rest >> 48))
+/* Of the flags, those that say what kind of descriptor it is. */
+#define PACKED_KIND(d)                                                                             \
+	(PACKED_FLAGS(d) & (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT))
+
+/* The short road (queue_priv.h) through an indirect table; @d describes it. */
+static ALWAYS_INLINE bool packed_short_table(struct vq *q, struct vq_slot *s, struct vq_short *w,
+					     struct vq_desc d)
+{
+	uint32_t len = PACKED_LEN(d), nr = len / (uint32_t)sizeof(struct vring_packed_desc);
+	if (!q->has_indirect || len % sizeof(struct vring_packed_desc) ||
+	    !vq_short_fits(q, d.addr, len) || nr > VQ_INLINE_SEGS)
+		return false;
+	const struct vring_packed_desc *e = (const void *)(q->base + d.addr), *end = e + nr;
+	for (; e != end; e++) {
+		d = vq_desc_copy(e);
+		if (PACKED_FLAGS(d) & (VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT))
+			break;
+		if (!vq_short_add(q, w, d.addr, PACKED_LEN(d)))
+			return false;
+	}
+	vq_short_mid(s, w);
+	while (e != end) {
+		if (unlikely((PACKED_FLAGS(d) & (VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)) !=
+			     VRING_DESC_F_WRITE) ||
+		    !vq_short_add(q, w, d.addr, PACKED_LEN(d)))
+			return false;
+		if (++e != end)
+			d = vq_desc_copy(e);
+	}
+	return true;
+}
+
+static ALWAYS_INLINE struct vq_desc packed_copy(const struct vq *q, uint32_t at)
+{
+	uint64_t rest = packed_peek(q, (uint16_t)at);
+	uint64_t addr = __atomic_load_n(&q->packed[at].addr, __ATOMIC_RELAXED);
+	return (struct vq_desc){ le64toh(addr), rest };
+}
+
+/*
+ * The short road from descriptor @at, whose second half is @rest, as far as it does not come to the
+ * end of the ring. Returns where the next chain begins; 0: take the long road.
+ */
+static ALWAYS_INLINE uint32_t packed_short(struct vq *q, struct vq_slot *s, uint16_t slot,
+					   uint32_t at, uint64_t rest)
+{
+	struct vq_short w = { s->c.small, VQ_INLINE_SEGS, 0 };
+	uint64_t addr = __atomic_load_n(&q->packed[at].addr, __ATOMIC_RELAXED);
+	struct vq_desc d = { le64toh(addr), rest };
+	uint32_t start = at, left = (uint32_t)q->size - q->descs_out;
+	if (PACKED_KIND(d) == VRING_DESC_F_INDIRECT) {
+		if (!packed_short_table(q, s, &w, d))
+			return 0;
+		goto end;
+	}
+	while (PACKED_KIND(d) == VRING_DESC_F_NEXT) {
+		if (!vq_short_add(q, &w, d.addr, PACKED_LEN(d)) || unlikely(++at == q->size))
+			return 0;
+		d = packed_copy(q, at);
+	}
+	bool is_all_out = PACKED_KIND(d) == 0;
+	if (is_all_out && !vq_short_add(q, &w, d.addr, PACKED_LEN(d)))
+		return 0;
+	vq_short_mid(s, &w);
+	while (PACKED_KIND(d) == (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE)) {
+		if (!vq_short_add(q, &w, d.addr, PACKED_LEN(d)) || unlikely(++at == q->size))
+			return 0;
+		d = packed_copy(q, at);
+	}
+	if (!is_all_out &&
+	    (PACKED_KIND(d) != VRING_DESC_F_WRITE || !vq_short_add(q, &w, d.addr, PACKED_LEN(d))))
+		return 0;
+end:
+	at++;
+	if (unlikely(at - start > left) || !vq_short_end(s, &w, slot))
+		return 0;
+	s->nr_descs = (uint16_t)(at - start);
+	s->id = (uint16_t)(d.rest >> 32); /* VIRTIO 1.2 §2.8.6: of the last descriptor */
+	return at;
+}
+
+int vq_packed_pop(struct vq *q, struct vq_chain **out)
+{
+	uint64_t rest = packed_peek(q, q->last_avail);
+	if (!packed_is_available((uint16_t)(rest >> 48), q->avail_wrap))
+		return q->is_dead ? -EBADMSG : 0;
+	/* a ring that is all in flight leaves no slot: that is for the long road */
+	if (unlikely(q->is_dead) || unlikely(q->descs_out == q->size))
+		return packed_pop_long(q, out, rest);
+	uint16_t slot = packed_slot_peek(q);
+	struct vq_slot *s = &q->slots[slot];
+	uint32_t next = packed_short(q, s, slot, q->last_avail, rest);
+	if (unlikely(!next))
+		return packed_pop_long(q, out, rest);
+	packed_slot_take(q, s->block);
+	packed_advance(q, s, next);
 	*out = &s->c;
 	return 1;
 }

@@ -133,36 +133,9 @@ void vq_destroy(struct vq *q)
 
 /* --- taking requests --- */
 
-/* Look what the driver has offered. 1: something new, 0: nothing, or -EBADMSG. */
-static NOINLINE int split_look(struct vq *q)
+static ALWAYS_INLINE uint16_t split_head(const struct vq *q, uint16_t at)
 {
-	if (q->is_dead)
-		return -EBADMSG;
-	/* acquire: pairs with the driver's release of avail->idx, after ring and descriptors */
-	uint16_t idx = le16toh(__atomic_load_n(&q->avail->idx, __ATOMIC_ACQUIRE));
-	uint16_t nr = (uint16_t)(idx - q->last_avail);
-	if (!nr)
-		return 0;
-	if (nr > q->size)
-		return vq_break(q);
-	q->avail_seen = idx;
-	for (uint16_t i = 0; i < nr && i < VQ_BATCH; i++) {
-		uint16_t head = le16toh(q->avail->ring[(q->last_avail + i) & q->mask]);
-		__builtin_prefetch(&q->desc[head & q->mask]);
-	}
-	return 1;
-}
-
-/*
- * Two requests ahead, fetch what the first descriptor points to: an indirect table or a header.
- * Only a hint is made of these bytes; they are read again when the request is taken.
- */
-static ALWAYS_INLINE void split_prefetch(const struct vq *q, uint16_t at)
-{
-	uint16_t head = le16toh(q->avail->ring[(at + 2) & q->mask]) & q->mask;
-	uint64_t addr = le64toh(q->desc[head].addr);
-	if (addr - q->hit_start < q->hit_len)
-		__builtin_prefetch(q->base + addr);
+	return le16toh(__atomic_load_n(&q->avail->ring[at & q->mask], __ATOMIC_RELAXED));
 }
 
 /* VIRTIO 1.2 §2.7.5.3: the rules of an indirect table. Its entries, or NULL. */
@@ -178,7 +151,7 @@ static ALWAYS_INLINE const struct vring_desc *split_indirect(struct vq *q, struc
 	return vq_walk_host(q, w, d.addr, len);
 }
 
-static ALWAYS_INLINE int split_walk(struct vq *q, struct vq_slot *s, uint16_t head)
+static NOINLINE int split_walk(struct vq *q, struct vq_slot *s, uint16_t head)
 {
 	struct vq_walk w;
 	vq_walk_begin(q, s, &w);
@@ -211,34 +184,122 @@ static ALWAYS_INLINE int split_walk(struct vq *q, struct vq_slot *s, uint16_t he
 	return -EBADMSG; /* more steps than entries: a loop */
 }
 
-static ALWAYS_INLINE int split_pop(struct vq *q, struct vq_chain **out)
+#define SPLIT_FLAGS(d) ((uint16_t)((d).rest >> 32))
+#define SPLIT_LEN(d)   ((uint32_t)(d).rest)
+
+/* Append what *@d describes and go on to the next; false: take the long road. */
+static ALWAYS_INLINE bool split_short_step(struct vq *q, struct vq_short *w,
+					   const struct vring_desc *table, uint32_t nr,
+					   struct vq_desc *d)
 {
-	uint16_t at = q->last_avail;
-	if (at == q->avail_seen) {
-		int got = split_look(q);
-		if (got <= 0)
-			return got;
+	uint32_t next = (uint32_t)(d->rest >> 48);
+	if (!vq_short_add(q, w, d->addr, SPLIT_LEN(*d)) || unlikely(next >= nr))
+		return false;
+	*d = vq_desc_copy(&table[next]);
+	return true;
+}
+
+/* The short road through the chain at @head: queue_priv.h. */
+static ALWAYS_INLINE bool split_short(struct vq *q, struct vq_slot *s, uint16_t head)
+{
+	const struct vring_desc *table = q->desc;
+	uint32_t nr = q->size;
+	struct vq_short w = { s->c.small, VQ_INLINE_SEGS, 0 };
+	struct vq_desc d = vq_desc_copy(&table[head]);
+	if (SPLIT_FLAGS(d) == VRING_DESC_F_INDIRECT) {
+		if (!q->has_indirect || SPLIT_LEN(d) % sizeof(*table) ||
+		    !vq_short_fits(q, d.addr, SPLIT_LEN(d)))
+			return false;
+		table = (const struct vring_desc *)(const void *)(q->base + d.addr);
+		nr = SPLIT_LEN(d) / (uint32_t)sizeof(*table);
+		d = vq_desc_copy(table);
 	}
-	uint16_t head = le16toh(__atomic_load_n(&q->avail->ring[at & q->mask], __ATOMIC_RELAXED));
-	if (unlikely(head >= q->size))
+	while (SPLIT_FLAGS(d) == VRING_DESC_F_NEXT)
+		if (!split_short_step(q, &w, table, nr, &d))
+			return false;
+	bool is_all_out = SPLIT_FLAGS(d) == 0;
+	if (is_all_out && !vq_short_add(q, &w, d.addr, SPLIT_LEN(d)))
+		return false;
+	vq_short_mid(s, &w);
+	while (SPLIT_FLAGS(d) == (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE))
+		if (!split_short_step(q, &w, table, nr, &d))
+			return false;
+	if (!is_all_out &&
+	    (SPLIT_FLAGS(d) != VRING_DESC_F_WRITE || !vq_short_add(q, &w, d.addr, SPLIT_LEN(d))))
+		return false;
+	return vq_short_end(s, &w, head);
+}
+
+/*
+ * Look what the driver has offered, a batch at a time. 1: something new, 0: nothing, or -EBADMSG.
+ *
+ * Fetch on the way what the first descriptors point to: indirect tables and headers. Only hints are
+ * made of these bytes; they are read again when the requests are taken. The loop depends on no load
+ * but its own, so the processor has the cache misses of the whole batch under way at once.
+ */
+static NOINLINE int split_look(struct vq *q)
+{
+	if (q->is_dead)
+		return -EBADMSG;
+	/* acquire: pairs with the driver's release of avail->idx, after ring and descriptors */
+	uint16_t idx = le16toh(__atomic_load_n(&q->avail->idx, __ATOMIC_ACQUIRE));
+	uint16_t nr = (uint16_t)(idx - q->last_avail);
+	if (!nr)
+		return 0;
+	if (nr > q->size)
 		return vq_break(q);
-	struct vq_slot *s = &q->slots[head];
-	if (unlikely(s->is_busy))
-		return vq_break(q);
-	if ((uint16_t)(q->avail_seen - at) > 2)
-		split_prefetch(q, at);
-	int err = split_walk(q, s, head);
-	if (unlikely(err))
-		return vq_walk_abort(q, s, err);
-	s->is_busy = true;
-	q->last_avail = (uint16_t)(at + 1);
-	*out = &s->c;
+	nr = nr < VQ_BATCH ? nr : VQ_BATCH;
+	q->avail_seen = (uint16_t)(q->last_avail + nr);
+	for (uint16_t at = q->last_avail; at != q->avail_seen; at++) {
+		uint64_t addr = le64toh(q->desc[split_head(q, at) & q->mask].addr);
+		if (addr - q->hit_start < q->hit_len)
+			__builtin_prefetch(q->base + addr);
+	}
 	return 1;
 }
 
+static ALWAYS_INLINE void split_take(struct vq *q, struct vq_slot *s, struct vq_chain **out)
+{
+	s->is_busy = true;
+	q->last_avail++;
+	*out = &s->c;
+}
+
+/* The next request, whatever it is like. There is one. */
+static NOINLINE int split_pop_long(struct vq *q, struct vq_chain **out)
+{
+	uint16_t head = split_head(q, q->last_avail);
+	if (head >= q->size || q->slots[head].is_busy)
+		return vq_break(q);
+	struct vq_slot *s = &q->slots[head];
+	int err = split_walk(q, s, head);
+	if (err)
+		return vq_walk_abort(q, s, err);
+	split_take(q, s, out);
+	return 1;
+}
+
+static NOINLINE int split_pop_look(struct vq *q, struct vq_chain **out)
+{
+	int got = split_look(q);
+	return got <= 0 ? got : vq_pop(q, out);
+}
+
+/* Every call is a tail call, so that the common case needs little of the stack. */
 int vq_pop(struct vq *q, struct vq_chain **out)
 {
-	return q->is_packed ? vq_packed_pop(q, out) : split_pop(q, out);
+	if (q->is_packed)
+		return vq_packed_pop(q, out);
+	if (q->last_avail == q->avail_seen)
+		return split_pop_look(q, out);
+	uint16_t head = split_head(q, q->last_avail);
+	struct vq_slot *s = &q->slots[head];
+	if (unlikely(head > q->mask) || unlikely(s->is_busy))
+		return split_pop_long(q, out);
+	if (unlikely(!split_short(q, s, head)))
+		return split_pop_long(q, out);
+	split_take(q, s, out);
+	return 1;
 }
 
 void vq_unpop(struct vq *q, struct vq_chain *c)
@@ -255,24 +316,29 @@ void vq_unpop(struct vq *q, struct vq_chain *c)
 
 /* --- giving results --- */
 
-static ALWAYS_INLINE void split_push(struct vq *q, uint16_t head, uint32_t written)
+static NOINLINE void vq_push_long(struct vq *q, struct vq_chain *c, uint32_t written)
 {
-	struct vring_used_elem *e = &q->used->ring[q->used_next & q->mask];
-	e->id = htole32(head);
-	e->len = htole32(written);
-	q->used_next++;
+	vq_shrink(q, container_of(c, struct vq_slot, c));
+	vq_push(q, c, written);
 }
 
 void vq_push(struct vq *q, struct vq_chain *c, uint32_t written)
 {
 	struct vq_slot *s = container_of(c, struct vq_slot, c);
 	BUG_ON(!s->is_busy);
+	if (unlikely(c->iov != c->small)) {
+		vq_push_long(q, c, written);
+		return;
+	}
 	s->is_busy = false;
-	vq_slot_free_block(q, s);
-	if (q->is_packed)
+	if (q->is_packed) {
 		vq_packed_push(q, s, written);
-	else
-		split_push(q, c->head, written);
+		return;
+	}
+	struct vring_used_elem *e = &q->used->ring[q->used_next & q->mask];
+	e->id = htole32(c->head);
+	e->len = htole32(written);
+	q->used_next++;
 }
 
 static bool split_publish(struct vq *q)

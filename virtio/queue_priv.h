@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <linux/virtio_ring.h>
 #include "base/le.h"
+#include "base/num.h"
 #include "virtio/queue.h"
 
 #define VQ_MEDIUM_SEGS 128         /* 512 KiB of scattered pages */
@@ -24,11 +25,11 @@
 
 /* A chain and what only the engine knows of it: two cache lines. */
 struct vq_slot {
-	struct vq_chain c;
 	uint16_t nr_descs; /* packed: ring descriptors the chain took */
 	uint16_t id;       /* packed: the driver's name for it */
 	uint16_t block;    /* of the pool its segments lie in; packed and free: next free slot */
 	bool is_busy;
+	struct vq_chain c; /* its first two segments share a line with all of the above */
 };
 static_assert(sizeof(struct vq_slot) == CACHE_ALIGN, "a slot is one unit of sharing");
 
@@ -63,16 +64,16 @@ struct vq {
 	/* owner */
 	uint64_t hit_start CACHE_ALIGNED; /* region of the last translation */
 	uint64_t hit_len;
-	uint16_t last_avail;        /* split: requests taken; packed: next descriptor */
-	uint16_t avail_seen;        /* split: requests the driver is known to have offered */
-	uint16_t used_next;         /* split: results given; packed: next descriptor */
-	uint16_t signalled;         /* used_next at the last publication */
-	uint16_t in_flight;         /* packed: chains; split counts by its indices */
-	uint16_t descs_out;         /* packed: ring descriptors of those chains */
-	uint16_t results;           /* packed: chains given back since the last publication */
-	uint16_t first_flags;       /* packed: of the first result not yet published */
-	uint16_t free_slot;         /* packed: list through the slots; VQ_NIL ends it */
-	uint16_t fresh_slot;        /* packed: first slot never used */
+	uint16_t last_avail;  /* split: requests taken; packed: next descriptor */
+	uint16_t avail_seen;  /* split: requests looked at, up to a batch ahead of last_avail */
+	uint16_t used_next;   /* split: results given; packed: next descriptor */
+	uint16_t signalled;   /* used_next at the last publication */
+	uint16_t in_flight;   /* packed: chains; split counts by its indices */
+	uint16_t descs_out;   /* packed: ring descriptors of those chains */
+	uint16_t results;     /* packed: chains given back since the last publication */
+	uint16_t first_flags; /* packed: of the first result not yet published */
+	uint16_t free_slot;   /* packed: list through the slots; VQ_NIL ends it */
+	uint16_t fresh_slot;  /* packed: first slot never used */
 	bool avail_wrap, used_wrap; /* packed */
 	bool has_results;           /* packed: something to publish */
 	bool is_armed, is_dead;
@@ -82,9 +83,70 @@ struct vq {
 	struct vq_stats stats CACHE_ALIGNED;
 };
 static_assert(offsetof(struct vq, hit_start) == CACHE_ALIGN, "what is written has its own unit");
-static_assert(offsetof(struct vq, stats) == 2 * CACHE_ALIGN, "so has what others read");
+static_assert(offsetof(struct vq, stats) % CACHE_ALIGN == 0, "so has what others read");
 
-/* The part of one walk that lives in registers. */
+/* Region search; remembers the hit. */
+NOINLINE void *vq_translate_slow(struct vq *q, uint64_t addr, uint64_t len);
+
+/*
+ * The short road, for nearly all chains: no more segments than fit the slot, none empty, nothing
+ * wrong. It keeps its few values in registers; whatever it cannot do it leaves, and the walk below
+ * begins again from nothing.
+ */
+
+/* Where the short road has come to. */
+struct vq_short {
+	struct iovec *iov; /* free, */
+	uint32_t left;     /* so many */
+	uint64_t bytes;    /* of guest memory collected */
+};
+
+/* Is [@addr, @addr+@len) guest memory of one region, and not empty? */
+static ALWAYS_INLINE bool vq_short_fits(struct vq *q, uint64_t addr, uint32_t len)
+{
+	uint64_t off = addr - q->hit_start;
+	if (unlikely(!len)) /* three branches, where one condition costs more */
+		return false;
+	if (unlikely(off >= q->hit_len))
+		return vq_translate_slow(q, addr, len);
+	return likely(off + len <= q->hit_len);
+}
+
+/* Append a buffer; false: take the long road. */
+static ALWAYS_INLINE bool vq_short_add(struct vq *q, struct vq_short *w, uint64_t addr,
+				       uint32_t len)
+{
+	if (unlikely(!vq_short_fits(q, addr, len)))
+		return false;
+	if (unlikely(!w->left--))
+		return false;
+	w->iov->iov_base = q->base + addr;
+	w->iov->iov_len = len;
+	w->iov++;
+	w->bytes += len;
+	return true;
+}
+
+/* What was collected so far is what the device reads. */
+static ALWAYS_INLINE void vq_short_mid(struct vq_slot *s, const struct vq_short *w)
+{
+	s->c.nr_out = (uint16_t)(VQ_INLINE_SEGS - w->left);
+	s->c.out_bytes = (uint32_t)w->bytes;
+}
+
+/* The rest is what it writes. */
+static ALWAYS_INLINE bool vq_short_end(struct vq_slot *s, const struct vq_short *w, uint16_t head)
+{
+	s->c.head = head;
+	s->c.nr_in = (uint16_t)(VQ_INLINE_SEGS - w->left - s->c.nr_out);
+	s->c.in_bytes = (uint32_t)w->bytes - s->c.out_bytes;
+	s->c.iov = s->c.small;
+	return likely(!(w->bytes >> 32));
+}
+
+/* --- the long road --- */
+
+/* The state of one walk. */
 struct vq_walk {
 	struct iovec *iov;
 	uint64_t hit_start, hit_len;
@@ -115,8 +177,6 @@ static ALWAYS_INLINE struct vq_desc vq_desc_copy(const void *p)
 
 /* The driver broke the format: nothing more is popped. Returns -EBADMSG. */
 NOINLINE int vq_break(struct vq *q);
-/* Region search; remembers the hit. */
-NOINLINE void *vq_translate_slow(struct vq *q, uint64_t addr, uint64_t len);
 /* Move the segments of @s to a block with more room. NULL: none left. */
 NOINLINE struct iovec *vq_grow(struct vq *q, struct vq_slot *s, uint32_t nr);
 /* Give the block of @s back. */

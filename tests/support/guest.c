@@ -79,7 +79,7 @@ void guest_queue_init(struct guest_queue *q, struct guest *g, uint16_t size, uin
 	for (uint16_t i = 0; i < size; i++)
 		q->next_free[i] = (uint16_t)(i + 1);
 	if (features & (1ull << VIRTIO_RING_F_INDIRECT_DESC))
-		q->tables = guest_alloc(g, 16ull * GUEST_TABLE * size, 64, 0);
+		q->tables = guest_alloc(g, (16ull * GUEST_TABLE + 64) * size, 64, 0);
 }
 
 void guest_queue_fini(struct guest_queue *q)
@@ -104,19 +104,35 @@ struct vq_setup guest_queue_setup(const struct guest_queue *q, struct notifier *
 
 /* --- raw access --- */
 
+/*
+ * A descriptor's second half as one store. With narrower ones a device on the same thread would
+ * stall when it reads them back as a whole, which no driver on another core makes it do.
+ */
+static uint64_t halves(uint32_t len, uint16_t third, uint16_t fourth)
+{
+	return htole64(len | (uint64_t)third << 32 | (uint64_t)fourth << 48);
+}
+
+static void put_desc(void *d, uint64_t addr, uint64_t rest, int order)
+{
+	uint64_t *half = d;
+	half[0] = htole64(addr);
+	if (order == __ATOMIC_RELEASE)
+		__atomic_store_n(&half[1], rest, __ATOMIC_RELEASE);
+	else
+		half[1] = rest;
+}
+
 static void split_entry(struct vring_desc *d, uint64_t addr, uint32_t len, uint16_t flags,
 			uint16_t next)
 {
-	*d = (struct vring_desc){ htole64(addr), htole32(len), htole16(flags), htole16(next) };
+	put_desc(d, addr, halves(len, flags, next), __ATOMIC_RELAXED);
 }
 
 static void packed_entry(struct vring_packed_desc *d, uint64_t addr, uint32_t len, uint16_t flags,
 			 uint16_t id)
 {
-	d->addr = htole64(addr);
-	d->len = htole32(len);
-	d->id = htole16(id);
-	__atomic_store_n(&d->flags, htole16(flags), __ATOMIC_RELEASE);
+	put_desc(d, addr, halves(len, id, flags), __ATOMIC_RELEASE);
 }
 
 void guest_desc(struct guest_queue *q, uint16_t i, uint64_t addr, uint32_t len, uint16_t flags,
@@ -160,7 +176,7 @@ static uint16_t buf_flags(const struct guest_buf *b, bool has_next)
 static uint64_t fill_table(struct guest_queue *q, uint16_t id, const struct guest_buf *b,
 			   unsigned nr)
 {
-	uint64_t table = q->tables + 16ull * GUEST_TABLE * id;
+	uint64_t table = q->tables + (16ull * GUEST_TABLE + 64) * id;
 	BUG_ON(nr > GUEST_TABLE);
 	for (uint16_t i = 0; i < nr; i++)
 		guest_table(q, table, i, b[i].addr, b[i].len,
@@ -197,14 +213,14 @@ static void packed_put(struct guest_queue *q, uint64_t addr, uint32_t len, uint1
 {
 	struct vring_packed_desc *d = &q->packed[q->avail_next];
 	flags |= guest_packed_flags(q, false);
-	d->addr = htole64(addr);
-	d->len = htole32(len);
-	d->id = htole16(id);
 	if (q->has_gate) {
-		__atomic_store_n(&d->flags, htole16(flags), __ATOMIC_RELEASE);
+		packed_entry(d, addr, len, flags, id);
 	} else {
+		d->addr = htole64(addr);
 		q->has_gate = true;
 		q->gate = q->avail_next;
+		q->gate_len = len;
+		q->gate_id = id;
 		q->gate_flags = flags;
 	}
 	if (++q->avail_next == q->size) {
@@ -244,8 +260,8 @@ void guest_show(struct guest_queue *q)
 		__atomic_store_n(&q->avail->idx, htole16(q->avail_next), __ATOMIC_SEQ_CST);
 	} else if (q->has_gate) {
 		q->has_gate = false;
-		__atomic_store_n(&q->packed[q->gate].flags, htole16(q->gate_flags),
-				 __ATOMIC_SEQ_CST);
+		__atomic_store_n((uint64_t *)(void *)&q->packed[q->gate].len,
+				 halves(q->gate_len, q->gate_id, q->gate_flags), __ATOMIC_SEQ_CST);
 	}
 }
 

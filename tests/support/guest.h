@@ -53,7 +53,8 @@ struct guest_queue {
 	uint16_t *next_free;         /* split: by descriptor; packed: by id */
 	uint16_t *nr_descs;          /* by head or id: ring descriptors of its chain */
 	uint16_t gate;               /* packed: first descriptor not yet shown */
-	uint16_t gate_flags;
+	uint32_t gate_len;           /* ... and the half of it kept back */
+	uint16_t gate_id, gate_flags;
 	bool has_gate;
 	uint16_t shown;  /* index at the last guest_wants_kick() */
 	uint64_t tables; /* an indirect table of GUEST_TABLE entries by head or id */

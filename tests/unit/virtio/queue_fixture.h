@@ -69,7 +69,7 @@ static inline int add_long(struct fixture *f, unsigned nr, uint64_t table)
 	} else {
 		struct vring_packed_desc *d = &f->gq.packed[f->gq.gate];
 		d->addr = htole64(table);
-		d->len = htole32(16 * nr);
+		f->gq.gate_len = 16 * nr;
 		f->gq.gate_flags = (uint16_t)(f->gq.gate_flags | flags);
 	}
 	guest_show(&f->gq);
