@@ -1,0 +1,12 @@
+/* cases.h - the cases that list.c collects, file by file. */
+#ifndef BENCH_CASES_H
+#define BENCH_CASES_H
+#include "bench/bench.h"
+
+/* bench_queue.c */
+extern const struct bench_case bench_queue_split_direct, bench_queue_split_direct_driver;
+extern const struct bench_case bench_queue_split_indirect, bench_queue_split_indirect_driver;
+extern const struct bench_case bench_queue_packed_direct, bench_queue_packed_direct_driver;
+extern const struct bench_case bench_queue_packed_indirect, bench_queue_packed_indirect_driver;
+
+#endif
