@@ -256,6 +256,7 @@ int pci_func_plug(struct pci_func *f, const struct pci_host *host, uint16_t bdf,
 	f->bdf = bdf;
 	f->intx = *intx;
 	f->is_plugged = true;
+	pci_update_intx(f); /* raised before it had a line */
 	mutex_unlock(&f->lock);
 	return 0;
 }

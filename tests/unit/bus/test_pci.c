@@ -455,6 +455,16 @@ static void slots_that_share_an_input_do_not_lower_each_other(void **state)
 	assert_false(f->chip.level[18]);
 }
 
+static void intx_raised_while_unplugged_shows_once_plugged(void **state)
+{
+	struct fixture *f = *state;
+	pci_func_set_intx(&f->a.func, true);
+	assert_int_equal(pci_bus_add(f->bus, &f->a.func, 1), 1);
+	assert_true(f->chip.level[17]);
+	pci_bus_remove(f->bus, &f->a.func);
+	assert_false(f->chip.level[17]);
+}
+
 static void message_control_reaches_the_vectors(void **state)
 {
 	struct fixture *f = *state;
@@ -582,6 +592,7 @@ int main(void)
 		T(a_bar_at_zero_or_on_a_taken_place_answers_nowhere),
 		T(intx_honours_its_disable_bit_and_shows_in_status),
 		T(slots_that_share_an_input_do_not_lower_each_other),
+		T(intx_raised_while_unplugged_shows_once_plugged),
 		T(message_control_reaches_the_vectors),
 		T(absent_functions_read_as_ones),
 		T(removal_gives_slot_and_addresses_back),
