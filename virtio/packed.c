@@ -1,6 +1,7 @@
 /* packed.c - the packed ring behind virtio/queue.h. VIRTIO 1.2 §2.8. */
 #include <string.h>
 #include "base/num.h"
+#include "inflight_priv.h"
 #include "queue_priv.h"
 
 #define PACKED_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
@@ -12,6 +13,11 @@
 static ALWAYS_INLINE bool packed_is_available(uint16_t flags, bool wrap)
 {
 	return !!(flags & PACKED_AVAIL) == wrap && !!(flags & PACKED_USED) != wrap;
+}
+
+bool vq_packed_is_available(uint16_t flags, bool wrap)
+{
+	return packed_is_available(flags, wrap);
 }
 
 /* Length, id and flags of descriptor @at: one load, ordered before what they announce. */
@@ -75,6 +81,18 @@ static int packed_walk_indirect(struct vq *q, struct vq_slot *s, struct vq_walk 
 	return 0;
 }
 
+/* One descriptor of a chain; @rest: as in struct vq_desc. */
+static int packed_walk_one(struct vq *q, struct vq_slot *s, struct vq_walk *w,
+					 uint64_t addr, uint64_t rest)
+{
+	uint16_t flags = (uint16_t)(rest >> 48);
+	if (!(flags & VRING_DESC_F_INDIRECT))
+		return vq_walk_add(q, s, w, addr, (uint32_t)rest, flags & VRING_DESC_F_WRITE);
+	if (flags & VRING_DESC_F_NEXT)
+		return -EBADMSG;
+	return packed_walk_indirect(q, s, w, addr, (uint32_t)rest);
+}
+
 /* The chain that starts with @rest at last_avail. */
 static int packed_walk(struct vq *q, struct vq_slot *s, uint16_t slot, uint64_t rest)
 {
@@ -85,18 +103,10 @@ static int packed_walk(struct vq *q, struct vq_slot *s, uint16_t slot, uint64_t 
 		if (unlikely(nr++ == left)) /* the driver offers what it has not got back */
 			return -EBADMSG;
 		uint64_t addr = le64toh(__atomic_load_n(&q->packed[at].addr, __ATOMIC_RELAXED));
-		uint16_t flags = (uint16_t)(rest >> 48);
-		int err;
-		if (flags & VRING_DESC_F_INDIRECT)
-			err = flags & VRING_DESC_F_NEXT
-				      ? -EBADMSG
-				      : packed_walk_indirect(q, s, &w, addr, (uint32_t)rest);
-		else
-			err = vq_walk_add(q, s, &w, addr, (uint32_t)rest,
-					  flags & VRING_DESC_F_WRITE);
+		int err = packed_walk_one(q, s, &w, addr, rest);
 		if (unlikely(err))
 			return err;
-		if (!(flags & VRING_DESC_F_NEXT))
+		if (!(rest >> 48 & VRING_DESC_F_NEXT))
 			break;
 		at = at + 1 == q->size ? 0 : (uint16_t)(at + 1);
 		rest = packed_peek(q, at);
@@ -249,6 +259,49 @@ void vq_packed_unpop(struct vq *q, struct vq_slot *s)
 	}
 	q->last_avail = (uint16_t)(q->last_avail - s->nr_descs);
 	packed_slot_free(q, s);
+}
+
+/* --- requests of a predecessor, as the log has them --- */
+
+static int packed_walk_entry(struct vq *q, struct vq_slot *s, uint16_t slot, uint16_t entry)
+{
+	const struct vq_log *l = q->log;
+	struct vq_walk w;
+	vq_walk_begin(q, s, &w);
+	s->nr_descs = l->num[entry];
+	for (uint16_t i = 0; i < s->nr_descs; i++, entry = l->next[entry]) {
+		const struct inflight_packed_desc *d = &l->packed->desc[entry];
+		uint64_t rest = d->len | (uint64_t)d->id << 32 | (uint64_t)d->flags << 48;
+		int err = packed_walk_one(q, s, &w, d->addr, rest);
+		if (err)
+			return err;
+		s->id = d->id;
+	}
+	return vq_walk_end(s, &w, slot);
+}
+
+int vq_packed_pop_entry(struct vq *q, uint16_t entry, struct vq_chain **out)
+{
+	uint16_t slot = packed_slot_peek(q);
+	struct vq_slot *s = &q->slots[slot];
+	uint16_t next_free = s->block;
+	int err = packed_walk_entry(q, s, slot, entry);
+	if (err) {
+		err = vq_walk_abort(q, s, err);
+		s->block = next_free;
+		return err;
+	}
+	packed_slot_take(q, next_free);
+	q->in_flight++;
+	s->is_busy = true;
+	*out = &s->c;
+	return 1;
+}
+
+void vq_packed_unpop_entry(struct vq *q, struct vq_slot *s)
+{
+	packed_slot_free(q, s);
+	q->descs_out = (uint16_t)(q->descs_out + s->nr_descs);
 }
 
 /* --- giving results --- */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "base/num.h"
+#include "inflight_priv.h"
 #include "queue_priv.h"
 
 static bool has_feature(const struct vq_setup *s, unsigned bit)
@@ -68,6 +69,7 @@ static void vq_begin(struct vq *q, const struct vq_setup *s)
 	q->mask = (uint16_t)(s->size - 1);
 	q->call = s->call;
 	q->is_packed = has_feature(s, VIRTIO_F_RING_PACKED);
+	q->kind = s->log ? VQ_LOGGED : q->is_packed ? VQ_PACKED : VQ_SPLIT;
 	q->has_indirect = has_feature(s, VIRTIO_RING_F_INDIRECT_DESC);
 	q->has_event_idx = has_feature(s, VIRTIO_RING_F_EVENT_IDX);
 	q->is_armed = true; /* as a driver finds it: VIRTIO 1.2 §2.7.10, §2.8.10 */
@@ -121,14 +123,20 @@ int vq_create(struct vq **out, const struct vq_setup *s)
 	};
 	vq_begin(q, s);
 	vq_resolve(q, s);
-	*out = q;
-	return 0;
+	err = s->log ? vq_log_open(q, s) : 0;
+	if (err)
+		vq_destroy(q);
+	else
+		*out = q;
+	return err;
 }
 
 void vq_destroy(struct vq *q)
 {
-	if (q)
-		(void)munmap(q, q->map_bytes); /* our own mapping: cannot fail */
+	if (!q)
+		return;
+	vq_log_close(q);
+	(void)munmap(q, q->map_bytes); /* our own mapping: cannot fail */
 }
 
 /* --- taking requests --- */
@@ -282,14 +290,12 @@ static NOINLINE int split_pop_long(struct vq *q, struct vq_chain **out)
 static NOINLINE int split_pop_look(struct vq *q, struct vq_chain **out)
 {
 	int got = split_look(q);
-	return got <= 0 ? got : vq_pop(q, out);
+	return got <= 0 ? got : vq_split_pop(q, out);
 }
 
 /* Every call is a tail call, so that the common case needs little of the stack. */
-int vq_pop(struct vq *q, struct vq_chain **out)
+static ALWAYS_INLINE int split_pop(struct vq *q, struct vq_chain **out)
 {
-	if (q->is_packed)
-		return vq_packed_pop(q, out);
 	if (q->last_avail == q->avail_seen)
 		return split_pop_look(q, out);
 	uint16_t head = split_head(q, q->last_avail);
@@ -302,13 +308,40 @@ int vq_pop(struct vq *q, struct vq_chain **out)
 	return 1;
 }
 
+int vq_split_pop(struct vq *q, struct vq_chain **out)
+{
+	return split_pop(q, out);
+}
+
+int vq_split_pop_head(struct vq *q, uint16_t head, struct vq_chain **out)
+{
+	struct vq_slot *s = &q->slots[head];
+	if (s->is_busy)
+		return vq_break(q);
+	int err = split_walk(q, s, head);
+	if (err)
+		return vq_walk_abort(q, s, err);
+	s->is_busy = true;
+	*out = &s->c;
+	return 1;
+}
+
+int vq_pop(struct vq *q, struct vq_chain **out)
+{
+	if (likely(q->kind == VQ_SPLIT))
+		return split_pop(q, out);
+	return q->kind == VQ_PACKED ? vq_packed_pop(q, out) : vq_log_pop(q, out);
+}
+
 void vq_unpop(struct vq *q, struct vq_chain *c)
 {
 	struct vq_slot *s = container_of(c, struct vq_slot, c);
 	BUG_ON(!s->is_busy);
 	s->is_busy = false;
 	vq_slot_free_block(q, s);
-	if (q->is_packed)
+	if (q->kind == VQ_LOGGED)
+		vq_log_unpop(q, s);
+	else if (q->is_packed)
 		vq_packed_unpop(q, s);
 	else
 		q->last_avail--;
@@ -322,6 +355,14 @@ static NOINLINE void vq_push_long(struct vq *q, struct vq_chain *c, uint32_t wri
 	vq_push(q, c, written);
 }
 
+static ALWAYS_INLINE void split_push(struct vq *q, uint16_t head, uint32_t written)
+{
+	struct vring_used_elem *e = &q->used->ring[q->used_next & q->mask];
+	e->id = htole32(head);
+	e->len = htole32(written);
+	q->used_next++;
+}
+
 void vq_push(struct vq *q, struct vq_chain *c, uint32_t written)
 {
 	struct vq_slot *s = container_of(c, struct vq_slot, c);
@@ -331,14 +372,17 @@ void vq_push(struct vq *q, struct vq_chain *c, uint32_t written)
 		return;
 	}
 	s->is_busy = false;
-	if (q->is_packed) {
+	if (likely(q->kind == VQ_SPLIT))
+		split_push(q, c->head, written);
+	else if (q->kind == VQ_PACKED)
 		vq_packed_push(q, s, written);
-		return;
-	}
-	struct vring_used_elem *e = &q->used->ring[q->used_next & q->mask];
-	e->id = htole32(c->head);
-	e->len = htole32(written);
-	q->used_next++;
+	else
+		vq_log_push(q, s, written);
+}
+
+void vq_split_push(struct vq *q, uint16_t head, uint32_t written)
+{
+	split_push(q, head, written);
 }
 
 static bool split_publish(struct vq *q)
@@ -362,9 +406,16 @@ static bool split_publish(struct vq *q)
 	return !(flags & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
+bool vq_split_publish(struct vq *q)
+{
+	return split_publish(q);
+}
+
 bool vq_publish(struct vq *q)
 {
-	return q->is_packed ? vq_packed_publish(q) : split_publish(q);
+	if (likely(q->kind == VQ_SPLIT))
+		return split_publish(q);
+	return q->kind == VQ_PACKED ? vq_packed_publish(q) : vq_log_publish(q);
 }
 
 void vq_signal(struct vq *q)
@@ -381,6 +432,8 @@ bool vq_has_work(struct vq *q)
 {
 	if (q->is_dead)
 		return false;
+	if (unlikely(q->log) && vq_log_backlog(q))
+		return true;
 	if (q->is_packed)
 		return vq_packed_has_work(q);
 	if (q->avail_seen != q->last_avail)
@@ -424,7 +477,14 @@ uint16_t vq_size(const struct vq *q)
 
 uint16_t vq_in_flight(const struct vq *q)
 {
-	return q->is_packed ? q->in_flight : (uint16_t)(q->last_avail - q->used_next);
+	if (q->is_packed)
+		return q->in_flight;
+	return (uint16_t)(q->last_avail - q->used_next - vq_log_backlog(q));
+}
+
+bool vq_has_backlog(const struct vq *q)
+{
+	return !q->is_dead && vq_log_backlog(q);
 }
 
 uint16_t vq_next(const struct vq *q)

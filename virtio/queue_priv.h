@@ -41,6 +41,11 @@ struct vq_pool {
 	uint16_t freed;    /* list through the first bytes of the blocks; VQ_NIL ends it */
 };
 
+/* Which functions take and give requests. */
+enum vq_kind { VQ_SPLIT, VQ_PACKED, VQ_LOGGED };
+
+struct vq_log;
+
 struct vq {
 	/* immutable after create */
 	uint8_t *base; /* host address of guest-physical 0 */
@@ -57,8 +62,10 @@ struct vq {
 	uint32_t *device_event;
 	const struct gmem_map *map;
 	struct notifier *call;
+	struct vq_log *log; /* VQ_LOGGED: account of what is in flight */
 	size_t map_bytes;
 	uint16_t size, mask;
+	enum vq_kind kind;
 	bool is_packed, has_indirect, has_event_idx;
 
 	/* owner */
@@ -258,6 +265,13 @@ static inline int vq_walk_abort(struct vq *q, struct vq_slot *s, int err)
 	return err == -ENOBUFS ? err : vq_break(q);
 }
 
+/* The split format, as queue.h says of the functions without "split". */
+int vq_split_pop(struct vq *q, struct vq_chain **out);
+/* The chain of @head, which was taken off the ring before: by another queue on it. */
+int vq_split_pop_head(struct vq *q, uint16_t head, struct vq_chain **out);
+void vq_split_push(struct vq *q, uint16_t head, uint32_t written);
+bool vq_split_publish(struct vq *q);
+
 /* The packed format, as queue.h says of the functions without "packed". */
 int vq_packed_pop(struct vq *q, struct vq_chain **out);
 void vq_packed_unpop(struct vq *q, struct vq_slot *s);
@@ -267,5 +281,9 @@ bool vq_packed_has_work(struct vq *q);
 bool vq_packed_arm(struct vq *q);
 void vq_packed_disarm(struct vq *q);
 uint16_t vq_packed_next(const struct vq *q);
+bool vq_packed_is_available(uint16_t flags, bool wrap);
+/* The chain at @entry of the log, whose ring descriptors are counted out already. */
+int vq_packed_pop_entry(struct vq *q, uint16_t entry, struct vq_chain **out);
+void vq_packed_unpop_entry(struct vq *q, struct vq_slot *s);
 
 #endif

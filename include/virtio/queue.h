@@ -33,6 +33,8 @@ struct vq_setup {
 	struct gmem *mem;
 	int kick_fd;           /* eventfd the driver's notification signals */
 	struct notifier *call; /* where to signal used buffers; outlives the queue */
+	void *log;             /* what is in flight, to survive us (vhost-user); NULL: none */
+	size_t log_bytes;
 };
 
 /* One request of the driver: copied, checked, translated. Empty buffers are left out. */
@@ -94,6 +96,9 @@ void vq_disarm(struct vq *q);
 
 uint16_t vq_size(const struct vq *q);
 uint16_t vq_in_flight(const struct vq *q);
+/* Are there requests in the log that whoever had the queue before us took, and that are still to be
+ * popped? They are served even by a queue that is to stop. */
+bool vq_has_backlog(const struct vq *q);
 /* Where a successor would go on; meaningful with nothing in flight. */
 uint16_t vq_next(const struct vq *q);
 const struct vq_stats *vq_stats_of(const struct vq *q);
