@@ -23,8 +23,11 @@ static int vdev_queue_start(struct vdev *d, uint16_t idx)
 		.features = d->accepted,
 		.mem = d->mem,
 		.kick_fd = -1,
+		.next = q->next,
+		.log = q->log,
+		.log_bytes = q->log_bytes,
 	};
-	int err = vq_check(&s);
+	int err = d->mem ? vq_check(&s) : -EFAULT;
 	if (!err && d->host_ops)
 		err = d->host_ops->queue_wires(d->host, idx, &s.kick_fd, &s.call);
 	return err ? err : d->ops->start(d, idx, &s);
@@ -71,15 +74,60 @@ void vdev_queue_clear_locked(struct vdev *d, uint16_t idx)
 	d->q[idx] = (struct vdev_queue){ .max_size = max, .size = max, .state = VDEV_Q_OFF };
 }
 
-void vdev_queue_stopped(struct vdev *d, uint16_t idx)
+/* Off, with nothing but the place where to go on. */
+static void vdev_queue_off_locked(struct vdev *d, uint16_t idx) MUST_HOLD(&d->lock)
+{
+	uint16_t next = d->q[idx].next;
+	vdev_queue_clear_locked(d, idx);
+	d->q[idx].next = next;
+}
+
+void vdev_queue_stopped_at(struct vdev *d, uint16_t idx, uint16_t next)
 {
 	mutex_lock(&d->lock);
 	struct vdev_queue *q = &d->q[idx];
 	BUG_ON(idx >= d->nr_queues || q->state != VDEV_Q_STOPPING);
 	q->state = VDEV_Q_ENABLED; /* as its register goes on to say until a reset */
-	if (q->is_resetting)
+	q->next = next;
+	if (q->is_halting)
+		vdev_queue_off_locked(d, idx);
+	else if (q->is_resetting)
 		vdev_queue_clear_locked(d, idx);
+	if (d->host_ops && d->host_ops->queue_stopped)
+		d->host_ops->queue_stopped(d->host, idx);
 	vdev_unlock(d);
+}
+
+void vdev_queue_stopped(struct vdev *d, uint16_t idx)
+{
+	vdev_queue_stopped_at(d, idx, 0);
+}
+
+void vdev_queue_halt(struct vdev *d, uint16_t idx)
+{
+	mutex_lock(&d->lock);
+	vdev_queue_stop_locked(d, idx);
+	if (vdev_queue_is_busy(&d->q[idx]))
+		d->q[idx].is_halting = true;
+	else
+		vdev_queue_off_locked(d, idx);
+	vdev_unlock(d);
+}
+
+bool vdev_queue_is_off(struct vdev *d, uint16_t idx)
+{
+	mutex_lock(&d->lock);
+	bool is_off = d->q[idx].state == VDEV_Q_OFF;
+	mutex_unlock(&d->lock);
+	return is_off;
+}
+
+void vdev_set_mem(struct vdev *d, struct gmem *mem)
+{
+	mutex_lock(&d->lock);
+	BUG_ON(!vdev_queues_stopped_locked(d));
+	d->mem = mem;
+	mutex_unlock(&d->lock);
 }
 
 /* --- registers --- */
@@ -137,6 +185,34 @@ void vdev_queue_set_area(struct vdev *d, uint16_t idx, enum vdev_area a, uint64_
 	struct vdev_queue *q = vdev_queue_open_locked(d, idx);
 	if (q)
 		*vdev_queue_area_of(q, a) = gpa(addr);
+	mutex_unlock(&d->lock);
+}
+
+uint16_t vdev_queue_next(struct vdev *d, uint16_t idx)
+{
+	mutex_lock(&d->lock);
+	uint16_t next = d->q[idx].next;
+	mutex_unlock(&d->lock);
+	return next;
+}
+
+void vdev_queue_set_next(struct vdev *d, uint16_t idx, uint16_t next)
+{
+	mutex_lock(&d->lock);
+	struct vdev_queue *q = vdev_queue_open_locked(d, idx);
+	if (q)
+		q->next = next;
+	mutex_unlock(&d->lock);
+}
+
+void vdev_queue_set_log(struct vdev *d, uint16_t idx, void *log, size_t bytes)
+{
+	mutex_lock(&d->lock);
+	struct vdev_queue *q = vdev_queue_open_locked(d, idx);
+	if (q) {
+		q->log = log;
+		q->log_bytes = bytes;
+	}
 	mutex_unlock(&d->lock);
 }
 

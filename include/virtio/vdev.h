@@ -68,6 +68,9 @@ struct vdev_host_ops {
 	/* A reset the driver asked for is complete, and will read so when this returns (any
 	 * thread): forget what the driver set on the transport's side. */
 	void (*reset_done)(void *host);
+	/* Queue @idx runs no more; called under the device's lock, from any thread. NULL: nobody
+	 * waits. */
+	void (*queue_stopped)(void *host, uint16_t idx);
 };
 
 enum vdev_queue_state { VDEV_Q_OFF, VDEV_Q_ENABLED, VDEV_Q_RUNNING, VDEV_Q_STOPPING };
@@ -76,7 +79,11 @@ struct vdev_queue {
 	uint16_t max_size, size;
 	enum vdev_queue_state state;
 	bool is_resetting; /* queue_reset was written; reads 1 until stopped */
+	bool is_halting;   /* vdev_queue_halt() */
 	gpa_t desc, driver, device;
+	uint16_t next; /* where to start, and where it stopped (vq_setup) */
+	void *log;     /* vq_setup */
+	size_t log_bytes;
 };
 
 /* Embedded in the body; reached back through container_of(). */
@@ -86,7 +93,7 @@ struct vdev {
 	uint64_t offered;      /* feature bits, transport bits included */
 	uint32_t config_bytes; /* size of the configuration space */
 	uint16_t nr_queues;
-	struct gmem *mem;
+	struct gmem *mem; /* but for vdev_set_mem() */
 	const struct vdev_host_ops *host_ops;
 	void *host;
 	char id[32]; /* the user's name for it, or "block0" */
@@ -140,6 +147,19 @@ void vdev_queue_enable(struct vdev *d, uint16_t idx);
 bool vdev_queue_resetting(struct vdev *d, uint16_t idx);
 void vdev_queue_reset(struct vdev *d, uint16_t idx);
 
+/*
+ * For transports that stop a queue and go on where it was. Halt is a reset of the queue that no
+ * feature forbids and that keeps vdev_queue_next(); it is over when vdev_queue_is_off().
+ */
+void vdev_queue_halt(struct vdev *d, uint16_t idx);
+bool vdev_queue_is_off(struct vdev *d, uint16_t idx);
+uint16_t vdev_queue_next(struct vdev *d, uint16_t idx);
+void vdev_queue_set_next(struct vdev *d, uint16_t idx, uint16_t next);
+/* Keep account of what is in flight in @log, which outlives the queue. */
+void vdev_queue_set_log(struct vdev *d, uint16_t idx, void *log, size_t bytes);
+/* Other guest RAM from now on. All queues are off. */
+void vdev_set_mem(struct vdev *d, struct gmem *mem);
+
 /* Machine stop or unplug: stop all queues as a reset would, without the driver; none starts again.
  */
 void vdev_quiesce(struct vdev *d);
@@ -147,6 +167,8 @@ bool vdev_is_quiet(struct vdev *d);
 
 /* --- upcalls of bodies; any thread --- */
 void vdev_queue_stopped(struct vdev *d, uint16_t idx);
+/* The same for a body that knows where another would go on: vq_next(). */
+void vdev_queue_stopped_at(struct vdev *d, uint16_t idx, uint16_t next);
 /* The configuration space changed: generation + interrupt. */
 void vdev_config_changed(struct vdev *d);
 /* The driver (or we) broke it: DEVICE_NEEDS_RESET + interrupt; queues take no more requests. */

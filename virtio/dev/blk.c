@@ -1,5 +1,6 @@
 /* blk.c - virtio block device: creation, features, configuration space. VIRTIO 1.2 §5.2. */
 #include "blk_priv.h"
+#include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +38,12 @@ static void blk_fill_config(struct vdev *d, struct virtio_blk_config *c)
 	c->blk_size = htole32(b->block_bytes);
 	c->physical_block_exp = (uint8_t)__builtin_ctz(ratio);
 	c->min_io_size = htole16((uint16_t)ratio);
-	/* §5.2.5: without FLUSH the device is write-through, whatever the driver wrote */
-	c->wce = d->accepted >> VIRTIO_BLK_F_FLUSH & 1 &&
+	/*
+	 * §5.2.5: without FLUSH the device is write-through, whatever the driver wrote. Before the
+	 * driver has chosen (a vhost-user frontend keeps what it reads then): as if it took FLUSH.
+	 */
+	bool has_chosen = d->status & VIRTIO_CONFIG_S_FEATURES_OK;
+	c->wce = (!has_chosen || d->accepted >> VIRTIO_BLK_F_FLUSH & 1) &&
 		 atomic_load_explicit(&b->is_writeback, memory_order_relaxed);
 	c->num_queues = htole16(b->nr_queues);
 	if (b->has_discard) {

@@ -89,7 +89,7 @@ static void vworker_check_stopped(struct vworker_queue *wq)
 {
 	if (!wq->is_stopping || wq->is_finishing || wq->kick_armed || wq->holds)
 		return;
-	if (wq->q && vq_in_flight(wq->q))
+	if (wq->q && (vq_in_flight(wq->q) || vq_has_backlog(wq->q)))
 		return;
 	wq->is_finishing = true;
 	reactor_post(wq->worker->reactor, &wq->stop_msg);
@@ -97,16 +97,18 @@ static void vworker_check_stopped(struct vworker_queue *wq)
 
 static void vworker_finish(struct vworker_queue *wq)
 {
+	uint16_t next = wq->setup.next;
 	if (wq->q) {
 		vq_signal(wq->q);
+		next = vq_next(wq->q);
 		reactor_del_source(wq->worker->reactor, &wq->source);
 		if (wq->stopped)
 			wq->stopped(wq);
 		vq_destroy(wq->q);
 		wq->q = NULL;
 	}
-	vdev_queue_stopped(wq->dev,
-			   wq->idx); /* from here on the device may restart it, or be gone */
+	/* from here on the device may restart it, or be gone */
+	vdev_queue_stopped_at(wq->dev, wq->idx, next);
 }
 
 /* Runs twice for each stop: when it is asked for, and when nothing is in flight any more. */
@@ -141,7 +143,9 @@ static bool vworker_is_parked(struct vworker_queue *wq)
 static bool vworker_poll(struct reactor_source *s)
 {
 	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
-	if (wq->is_dead || wq->is_stopping || vworker_is_parked(wq) || !vq_has_work(wq->q))
+	if (wq->is_dead || vworker_is_parked(wq) || !vq_has_work(wq->q))
+		return false;
+	if (wq->is_stopping && !vq_has_backlog(wq->q))
 		return false;
 	int got = wq->serve(wq, wq->q);
 	if (got == -ENOBUFS) {
