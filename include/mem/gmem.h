@@ -31,7 +31,7 @@ static inline gpa_t gpa(uint64_t raw)
 	return (gpa_t){ raw };
 }
 
-#define GMEM_MAX_REGIONS 8
+#define GMEM_MAX_REGIONS 32 /* a frontend of vhost-user may plug memory by the slot */
 
 /* A run of guest RAM. Addresses and sizes are multiples of the page size of the backing. */
 struct gmem_region {

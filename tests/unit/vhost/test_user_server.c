@@ -1,0 +1,377 @@
+/* test_user_server.c - the vhost-user server against a frontend that keeps to the protocol. */
+#include "frontend.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "base/num.h"
+
+#define REPLY_ACK (1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK)
+
+static void go_live(struct rig *r, uint64_t features)
+{
+	fe_negotiate(r, features);
+	assert_true(fe_set_mem(r));
+}
+
+static uint64_t drain(int fd)
+{
+	eventfd_t v = 0;
+	return eventfd_read(fd, &v) ? 0 : v;
+}
+
+static void offers_what_the_device_has_and_the_protocol_can(void **state)
+{
+	struct rig *r = *state;
+	uint64_t f = fe_get(r, VHOST_USER_GET_FEATURES);
+	assert_int_equal(f & (BODY_BIT | PROTO | V1 | GUEST_PACKED), BODY_BIT | PROTO | V1 | GUEST_PACKED);
+	assert_int_equal(f & 1ull << VIRTIO_F_RING_RESET, 0);
+	uint64_t p = fe_get(r, VHOST_USER_GET_PROTOCOL_FEATURES);
+	assert_int_equal(p, 1ull << 0 | 1ull << 3 | 1ull << 5 | 1ull << 9 | 1ull << 12 | 1ull << 13 |
+				    1ull << 15 | 1ull << 16);
+	assert_int_equal(fe_get(r, VHOST_USER_GET_QUEUE_NUM), BODY_QUEUES);
+	assert_int_equal(fe_get(r, VHOST_USER_GET_MAX_MEM_SLOTS), GMEM_MAX_REGIONS);
+}
+
+/* The last of the things a ring needs starts it, whichever it is. */
+static void a_ring_starts_when_nothing_is_missing(void **state)
+{
+	struct rig *r = *state;
+	fe_negotiate(r, V1);
+	for (unsigned last = 0; last < 5; last++) {
+		unsigned before = r->body->starts[0];
+		for (unsigned step = 1; step <= 5; step++) {
+			assert_int_equal(r->body->starts[0], before);
+			switch ((last + step) % 5) {
+			case 0:
+				assert_true(fe_set_mem(r));
+				break;
+			case 1:
+				assert_true(fe_set_state(r, VHOST_USER_SET_VRING_NUM, 0, 16));
+				break;
+			case 2:
+				assert_true(fe_set_addr(r, 0));
+				break;
+			case 3:
+				assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_KICK, 0, r->kick[0]));
+				break;
+			case 4:
+				assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 1));
+			}
+		}
+		assert_int_equal(r->body->starts[0], before + 1);
+		struct vhost_user_mem_table none = { 0 };
+		assert_true(fe_ack(r, VHOST_USER_RESET_DEVICE, NULL, 0, -1));
+		assert_true(fe_ack(r, VHOST_USER_SET_MEM_TABLE, &none, 8, -1));
+	}
+}
+
+static void the_device_gets_the_ring_as_the_frontend_said(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1 | BODY_BIT);
+	fe_start_ring(r, 1, 7);
+	const struct vq_setup *s = &r->body->setup[1];
+	assert_int_equal(s->size, 16);
+	assert_int_equal(s->next, 7);
+	assert_int_equal(s->features, V1 | BODY_BIT);
+	assert_int_equal(s->desc.raw, r->gq[1].desc_gpa);
+	assert_int_equal(s->driver.raw, r->gq[1].driver_gpa);
+	assert_int_equal(s->device.raw, r->gq[1].device_gpa);
+	assert_null(s->log);
+	struct stat ours, theirs;
+	assert_int_equal(fstat(r->kick[1], &ours) | fstat(s->kick_fd, &theirs), 0);
+	assert_int_equal(eventfd_write(r->kick[1], 3), 0);
+	assert_int_equal(drain(s->kick_fd), 3);
+}
+
+static void get_base_waits_for_what_is_in_flight(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 5);
+	r->body->is_held = true;
+	r->body->next[0] = 9;
+	struct vhost_user_vring_state s = { 0, 0 };
+	fe_send(r, VHOST_USER_GET_VRING_BASE, VHOST_USER_VERSION, &s, sizeof(s), NULL, 0);
+	wait_for(&r->body->stops[0], 1);
+	assert_false(fe_has_answer(r, 20));
+	r->body->is_held = false;
+	assert_int_equal(fe_recv(r, VHOST_USER_GET_VRING_BASE, &s, sizeof(s), NULL), sizeof(s));
+	assert_int_equal(s.num, 9);
+	/* stopped: a new kick descriptor is needed, and the base is kept */
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 1));
+	assert_int_equal(r->body->starts[0], 1);
+	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_KICK, 0, r->kick[0]));
+	assert_int_equal(r->body->starts[0], 2);
+	assert_int_equal(r->body->setup[0].next, 9);
+}
+
+static void packed_bases_carry_the_wrap_counter(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1 | GUEST_PACKED);
+	fe_start_ring(r, 0, 0x80048004); /* descriptor 4, first turn */
+	assert_int_equal(r->body->setup[0].next, 4);
+	r->body->next[0] = 0x8002; /* descriptor 2, second turn */
+	assert_int_equal(fe_get_base(r, 0), 0x00020002);
+	fe_start_ring(r, 0, 0x00020002);
+	assert_int_equal(r->body->setup[0].next, 0x8002);
+}
+
+static void disabling_stops_and_enabling_goes_on(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 0);
+	r->body->next[0] = 33;
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 0));
+	assert_int_equal(r->body->stops[0], 1);
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 1));
+	assert_int_equal(r->body->starts[0], 2);
+	assert_int_equal(r->body->setup[0].next, 33);
+	assert_int_equal(r->body->resets, 1); /* only the one before the first start */
+}
+
+static void without_protocol_features_rings_start_enabled(void **state)
+{
+	struct rig *r = *state;
+	uint64_t p = REPLY_ACK;
+	fe_send(r, VHOST_USER_SET_PROTOCOL_FEATURES, VHOST_USER_VERSION, &p, sizeof(p), NULL, 0);
+	assert_true(fe_set(r, VHOST_USER_SET_FEATURES, V1));
+	assert_true(fe_set_mem(r));
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_NUM, 0, 16));
+	assert_true(fe_set_addr(r, 0));
+	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_KICK, 0, r->kick[0]));
+	assert_int_equal(r->body->starts[0], 1);
+}
+
+static void new_memory_stops_the_rings_and_lets_them_go_on(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 0);
+	fe_start_ring(r, 2, 0);
+	r->body->next[0] = 11;
+	r->body->next[2] = 12;
+	struct gmem *before = r->body->setup[0].mem;
+	struct vhost_user_mem_reg reg = { 0, { 64 * MIB, MIB, USER_BASE + 64 * MIB, 0 } };
+	int fd = memfd_create("more", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, MIB), 0);
+	assert_true(fe_ack(r, VHOST_USER_ADD_MEM_REG, &reg, sizeof(reg), fd));
+	assert_int_equal(r->body->starts[0] + r->body->starts[1] + r->body->starts[2], 4);
+	assert_int_equal(r->body->setup[0].next, 11);
+	assert_int_equal(r->body->setup[2].next, 12);
+	assert_ptr_not_equal(r->body->setup[0].mem, before);
+	assert_non_null(gmem_host(r->body->setup[0].mem, gpa(64 * MIB), MIB));
+	assert_true(fe_ack(r, VHOST_USER_REM_MEM_REG, &reg, sizeof(reg), -1));
+	assert_null(gmem_host(r->body->setup[0].mem, gpa(64 * MIB), 1));
+	assert_int_equal(r->body->starts[0], 3);
+	/* one that is not there: an error, and the rings run on */
+	assert_false(fe_ack(r, VHOST_USER_REM_MEM_REG, &reg, sizeof(reg), -1));
+	assert_int_equal(r->body->starts[0], 4);
+	fd_close(fd);
+}
+
+static void calls_go_to_the_descriptor_given_last(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 0);
+	struct notifier *n = r->body->setup[0].call;
+	int number = n->fd;
+	assert_int_equal(drain(r->call[0]), 1); /* one to begin with: none can have been lost */
+	notifier_signal(n);
+	assert_int_equal(drain(r->call[0]), 1);
+	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_CALL, 0, r->call[1]));
+	(void)drain(r->call[1]);
+	notifier_signal(n);
+	assert_int_equal(drain(r->call[0]), 0);
+	assert_int_equal(drain(r->call[1]), 1);
+	assert_int_equal(n->fd, number);
+	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_CALL, 0, -1));
+	notifier_signal(n);
+	assert_int_equal(drain(r->call[1]), 0);
+}
+
+static void configuration_is_read_written_and_announced(void **state)
+{
+	struct rig *r = *state;
+	struct vhost_user_config_space c = { 4, 8, 0, { 0 } };
+	int pair[2];
+	go_live(r, V1);
+	fe_start_ring(r, 0, 0);
+	for (unsigned i = 0; i < BODY_CONFIG; i++)
+		r->body->config[i] = (uint8_t)(i + 1);
+	fe_send(r, VHOST_USER_GET_CONFIG, VHOST_USER_VERSION, &c, 12 + 8, NULL, 0);
+	assert_int_equal(fe_recv(r, VHOST_USER_GET_CONFIG, &c, sizeof(c), NULL), 12 + 8);
+	assert_memory_equal(c.data, "\5\6\7\10\11\12\13\14", 8);
+	c = (struct vhost_user_config_space){ 0, 2, 0, { 0xaa, 0xbb } };
+	assert_true(fe_ack(r, VHOST_USER_SET_CONFIG, &c, 12 + 2, -1));
+	assert_memory_equal(r->body->config, "\xaa\xbb\3", 3);
+	/* longer than the message: an empty answer */
+	c = (struct vhost_user_config_space){ 0, 100, 0, { 0 } };
+	fe_send(r, VHOST_USER_GET_CONFIG, VHOST_USER_VERSION, &c, 12 + 8, NULL, 0);
+	assert_int_equal(fe_recv(r, VHOST_USER_GET_CONFIG, &c, sizeof(c), NULL), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_true(fe_ack(r, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, pair[1]));
+	vdev_config_changed(&r->body->dev);
+	struct vhost_user_header h;
+	assert_int_equal(recv(pair[0], &h, sizeof(h), MSG_WAITALL), sizeof(h));
+	assert_int_equal(h.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+	assert_int_equal(h.flags, VHOST_USER_VERSION);
+	assert_int_equal(h.size, 0);
+	fd_close(pair[0]);
+	fd_close(pair[1]);
+}
+
+static void status_reads_back_and_zero_resets(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	assert_true(fe_set(r, VHOST_USER_SET_STATUS, 3));
+	assert_true(fe_set(r, VHOST_USER_SET_STATUS, 11));
+	assert_int_equal(fe_get(r, VHOST_USER_GET_STATUS), 11);
+	fe_start_ring(r, 0, 0);
+	unsigned resets = r->body->resets;
+	assert_true(fe_set(r, VHOST_USER_SET_STATUS, 0));
+	assert_int_equal(fe_get(r, VHOST_USER_GET_STATUS), 0);
+	assert_int_equal(r->body->stops[0], 1);
+	assert_int_equal(r->body->resets, resets + 1);
+	/* rings are back to the start, features and memory stay */
+	fe_start_ring(r, 0, 0);
+	assert_int_equal(r->body->starts[0], 2);
+	assert_int_equal(r->body->setup[0].next, 0);
+}
+
+static void a_broken_device_says_so_and_recovers_by_a_reset(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 0);
+	fe_start_ring(r, 1, 0);
+	vdev_needs_reset(&r->body->dev, "test");
+	wait_for(&r->body->stops[1], 1);
+	uint64_t told = 0;
+	for (unsigned i = 0; i < 10000 && !told; i++) {
+		told = drain(r->err[0]);
+		(void)usleep(100);
+	}
+	assert_int_equal(told, 1);
+	assert_int_equal(fe_get(r, VHOST_USER_GET_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET,
+			 VIRTIO_CONFIG_S_NEEDS_RESET);
+	(void)fe_get_base(r, 0);
+	(void)fe_get_base(r, 1);
+	fe_start_ring(r, 0, 0);
+	assert_int_equal(r->body->starts[0], 2);
+	assert_int_equal(fe_get(r, VHOST_USER_GET_STATUS), 0);
+}
+
+static void the_log_of_requests_in_flight_reaches_the_device(void **state)
+{
+	struct rig *r = *state;
+	struct vhost_user_inflight in = { 0, 0, BODY_QUEUES, 16, 0 };
+	int fd;
+	go_live(r, V1);
+	fe_send(r, VHOST_USER_GET_INFLIGHT_FD, VHOST_USER_VERSION, &in, sizeof(in), NULL, 0);
+	assert_int_equal(fe_recv(r, VHOST_USER_GET_INFLIGHT_FD, &in, sizeof(in), &fd), sizeof(in));
+	assert_true(fd >= 0 && in.bytes >= BODY_QUEUES * (16 + 16 * 16));
+	assert_int_equal(ftruncate(fd, 0), -1); /* nobody can pull it from under the worker */
+	assert_true(fe_ack(r, VHOST_USER_SET_INFLIGHT_FD, &in, sizeof(in), fd));
+	fe_start_ring(r, 2, 0);
+	uint8_t *log = r->body->setup[2].log;
+	assert_non_null(log);
+	uint8_t *ours = mmap(NULL, in.bytes, PROT_READ, MAP_SHARED, fd, 0);
+	log[5] = 77;
+	assert_int_equal(ours[2 * (in.bytes / BODY_QUEUES) + 5], 77);
+	(void)munmap(ours, in.bytes);
+	/* not while a ring uses it */
+	assert_false(fe_ack(r, VHOST_USER_SET_INFLIGHT_FD, &in, sizeof(in), fd));
+	fd_close(fd);
+}
+
+static void features_change_only_while_all_rings_stand(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 0);
+	assert_true(fe_set(r, VHOST_USER_SET_FEATURES, V1 | PROTO));
+	assert_false(fe_set(r, VHOST_USER_SET_FEATURES, V1 | PROTO | BODY_BIT));
+	(void)fe_get_base(r, 0);
+	assert_true(fe_set(r, VHOST_USER_SET_FEATURES, V1 | PROTO | BODY_BIT));
+	fe_start_ring(r, 0, 0);
+	assert_int_equal(r->body->setup[0].features, V1 | BODY_BIT);
+}
+
+static void after_a_hang_up_the_next_frontend_finds_all_fresh(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1 | BODY_BIT);
+	fe_start_ring(r, 0, 3);
+	assert_int_equal(rig_hang_up(r), 0);
+	assert_int_equal(r->body->stops[0], 1);
+	assert_int_equal(vdev_status(&r->body->dev), 0);
+	assert_null(r->body->dev.mem);
+	rig_connect(r);
+	go_live(r, V1);
+	fe_start_ring(r, 0, 0);
+	assert_int_equal(r->body->setup[0].next, 0);
+	assert_int_equal(r->body->setup[0].features, V1);
+}
+
+static void a_stop_ends_the_service_after_what_is_in_flight(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 3);
+	r->body->is_held = true;
+	notifier_signal(&r->stop);
+	wait_for(&r->body->stops[0], 1);
+	assert_int_equal(r->result, 1);
+	r->body->is_held = false;
+	assert_int_equal(rig_wait_end(r), -ECANCELED);
+}
+
+static void a_message_may_come_in_pieces(void **state)
+{
+	struct rig *r = *state;
+	struct vhost_user_header h = { VHOST_USER_GET_QUEUE_NUM, VHOST_USER_VERSION, 0 };
+	uint64_t nr = 0;
+	for (size_t i = 0; i < sizeof(h); i++) {
+		assert_int_equal(send(r->sock, (char *)&h + i, 1, 0), 1);
+		(void)usleep(500);
+	}
+	assert_int_equal(fe_recv(r, VHOST_USER_GET_QUEUE_NUM, &nr, sizeof(nr), NULL), sizeof(nr));
+	assert_int_equal(nr, BODY_QUEUES);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(offers_what_the_device_has_and_the_protocol_can),
+		TEST(a_ring_starts_when_nothing_is_missing),
+		TEST(the_device_gets_the_ring_as_the_frontend_said),
+		TEST(get_base_waits_for_what_is_in_flight),
+		cmocka_unit_test_setup_teardown(packed_bases_carry_the_wrap_counter, rig_setup_packed,
+						rig_teardown),
+		TEST(disabling_stops_and_enabling_goes_on),
+		TEST(without_protocol_features_rings_start_enabled),
+		TEST(new_memory_stops_the_rings_and_lets_them_go_on),
+		TEST(calls_go_to_the_descriptor_given_last),
+		TEST(configuration_is_read_written_and_announced),
+		TEST(status_reads_back_and_zero_resets),
+		TEST(a_broken_device_says_so_and_recovers_by_a_reset),
+		TEST(the_log_of_requests_in_flight_reaches_the_device),
+		TEST(features_change_only_while_all_rings_stand),
+		TEST(after_a_hang_up_the_next_frontend_finds_all_fresh),
+		TEST(a_stop_ends_the_service_after_what_is_in_flight),
+		TEST(a_message_may_come_in_pieces),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

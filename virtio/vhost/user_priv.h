@@ -1,0 +1,100 @@
+/*
+ * user_priv.h - inside the vhost-user server: one frontend's memory, its rings, the log.
+ *
+ * Layer:   virtio
+ * Threads: the server's; host operations of the device come from others and touch only wake.
+ * Errors:  negative errno; the message that asked is answered with a failure.
+ * Spec:    QEMU docs/interop/vhost-user.rst.
+ */
+#ifndef VIRTIO_VHOST_USER_PRIV_H
+#define VIRTIO_VHOST_USER_PRIV_H
+#include "mem/gmem.h"
+#include "sync/notifier.h"
+#include "user_msg.h"
+#include "virtio/vhost_user.h"
+
+/* A ring as the frontend describes it. The device's own state of it is in struct vdev_queue. */
+struct user_ring {
+	uint16_t size, next; /* next: as in struct vq_setup */
+	bool has_addr, is_enabled;
+	bool is_running; /* handed to the device */
+	uint64_t desc, avail, used; /* in the frontend's memory */
+	int kick_fd, err_fd;
+	struct notifier call; /* its descriptor stays; what lies behind it is exchanged by dup3() */
+};
+
+/* The frontend's memory. */
+struct user_mem {
+	struct vhost_user_region r[GMEM_MAX_REGIONS]; /* ascending */
+	int fds[GMEM_MAX_REGIONS];
+	unsigned nr;
+	struct gmem *gmem; /* NULL: none */
+};
+
+/* The account of requests in flight, in memory the frontend keeps for our successor. */
+struct user_log {
+	void *mem; /* NULL: none */
+	size_t bytes, stride;
+	uint16_t nr_queues, queue_size;
+};
+
+struct vhost_user_server {
+	struct vdev *dev; /* immutable */
+	int sock, backend_fd;
+	uint64_t features; /* what the frontend accepted, VHOST_USER_F_PROTOCOL_FEATURES included */
+	uint64_t protocol;
+	uint8_t status;     /* as the frontend wrote it */
+	uint8_t generation; /* of the configuration space the frontend knows */
+	bool has_told_error;
+	struct user_mem mem;
+	struct user_log log;
+	struct user_ring rings[VDEV_MAX_QUEUES];
+	struct log_rate log_rate;
+	/* any thread */
+	struct notifier wake;
+};
+
+/* --- user_mem.c --- */
+/* Make the memory of @nr regions; takes @fds on success only. No ring runs. */
+MUST_CHECK int user_mem_set(struct user_mem *m, const struct vhost_user_region *r, const int *fds,
+			    unsigned nr);
+MUST_CHECK int user_mem_add(struct user_mem *m, const struct vhost_user_region *r, int fd);
+/* -ENOENT: there is no such region. */
+MUST_CHECK int user_mem_remove(struct user_mem *m, const struct vhost_user_region *r);
+void user_mem_fini(struct user_mem *m);
+/* Guest-physical address of what the frontend sees at @user. -EFAULT: none. */
+MUST_CHECK int user_mem_translate(const struct user_mem *m, uint64_t user, gpa_t *out);
+
+/* --- user_log.c --- */
+/* A log for @in->nr_queues rings of @in->queue_size: its descriptor, and where it lies in it. */
+MUST_CHECK int user_log_make(struct vhost_user_inflight *in, int *fd);
+/* Map what @in describes of @fd. */
+MUST_CHECK int user_log_map(struct user_log *l, const struct vhost_user_inflight *in, int fd);
+void user_log_fini(struct user_log *l);
+/* The part of ring @idx; NULL: none. */
+void *user_log_of(const struct user_log *l, uint16_t idx);
+
+/* --- user_ring.c --- */
+MUST_CHECK int user_rings_init(struct vhost_user_server *s);
+void user_rings_fini(struct vhost_user_server *s);
+/* As after a connect: all rings are halted. */
+void user_rings_reset(struct vhost_user_server *s);
+/* Start ring @idx if nothing is missing any more. What the guest did wrong is no error here. */
+MUST_CHECK int user_ring_try_start(struct vhost_user_server *s, uint16_t idx);
+MUST_CHECK int user_rings_try_start(struct vhost_user_server *s);
+/* Stop ring @idx (all rings) and wait for what is in flight. Keeps what the frontend said. */
+void user_ring_halt(struct vhost_user_server *s, uint16_t idx);
+void user_rings_halt(struct vhost_user_server *s);
+bool user_rings_any_running(const struct vhost_user_server *s);
+MUST_CHECK int user_ring_set_call(struct vhost_user_server *s, uint16_t idx, int fd);
+extern const struct vdev_host_ops user_host_ops;
+
+/* --- user_request.c --- */
+/* Do what @m says and answer it. An error ends the connection. */
+MUST_CHECK int user_request(struct vhost_user_server *s, struct user_msg *m);
+/* The features we show: the device's, less what only other transports can do. */
+uint64_t user_offered(const struct vhost_user_server *s);
+/* Forget rings and features, as the driver's reset does; memory and log stay. */
+void user_reset_device(struct vhost_user_server *s);
+
+#endif

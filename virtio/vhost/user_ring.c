@@ -1,0 +1,216 @@
+/* user_ring.c - from what a frontend says of a ring to a queue the device serves, and back. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "user_priv.h"
+
+#define RING_PATIENCE_MS 5000 /* between two complaints about I/O that does not end */
+
+/* --- what the device calls --- */
+
+static void user_on_config_changed(void *host)
+{
+	struct vhost_user_server *s = host;
+	notifier_signal(&s->wake);
+}
+
+static void user_on_queue_stopped(void *host, uint16_t idx)
+{
+	(void)idx;
+	user_on_config_changed(host);
+}
+
+static int user_queue_wires(void *host, uint16_t idx, int *kick_fd, struct notifier **call)
+{
+	struct vhost_user_server *s = host;
+	*kick_fd = s->rings[idx].kick_fd;
+	*call = &s->rings[idx].call;
+	return 0;
+}
+
+static void user_on_reset_done(void *host)
+{
+	(void)host; /* only the server resets, and waits for it */
+}
+
+const struct vdev_host_ops user_host_ops = {
+	.config_changed = user_on_config_changed,
+	.queue_wires = user_queue_wires,
+	.reset_done = user_on_reset_done,
+	.queue_stopped = user_on_queue_stopped,
+};
+
+/* --- interrupts --- */
+
+static void user_call_nobody(void *ctx)
+{
+	(void)ctx;
+}
+
+/*
+ * A worker may be about to write to the notifier's descriptor: that number stays what it is, and
+ * only what it refers to is exchanged. Spurious calls are harmless, lost ones are not: a frontend
+ * that comes back after a crash of our predecessor gets one at once.
+ */
+int user_ring_set_call(struct vhost_user_server *s, uint16_t idx, int fd)
+{
+	struct notifier *n = &s->rings[idx].call;
+	if (fd < 0) {
+		notifier_set_fn(n, user_call_nobody, s);
+		return 0;
+	}
+	while (dup3(fd, n->fd, O_CLOEXEC) < 0)
+		if (errno != EINTR && errno != EBUSY)
+			return -errno;
+	notifier_set_fn(n, NULL, NULL);
+	notifier_signal(n);
+	return 0;
+}
+
+/* --- life --- */
+
+void user_rings_reset(struct vhost_user_server *s)
+{
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++) {
+		struct user_ring *r = &s->rings[i];
+		BUG_ON(r->is_running);
+		fd_close(r->kick_fd);
+		fd_close(r->err_fd);
+		r->kick_fd = r->err_fd = -1;
+		notifier_set_fn(&r->call, user_call_nobody, s);
+		r->size = r->next = 0;
+		r->has_addr = r->is_enabled = false;
+	}
+}
+
+int user_rings_init(struct vhost_user_server *s)
+{
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
+		s->rings[i].kick_fd = s->rings[i].err_fd = -1;
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++) {
+		int err = notifier_init(&s->rings[i].call);
+		if (err)
+			return err;
+	}
+	user_rings_reset(s);
+	return 0;
+}
+
+void user_rings_fini(struct vhost_user_server *s)
+{
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
+		notifier_fini(&s->rings[i].call);
+}
+
+bool user_rings_any_running(const struct vhost_user_server *s)
+{
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
+		if (s->rings[i].is_running)
+			return true;
+	return false;
+}
+
+/* --- stop --- */
+
+static void user_ring_wait(struct vhost_user_server *s, uint16_t idx)
+{
+	struct pollfd p = { .fd = s->wake.fd, .events = POLLIN };
+	while (!vdev_queue_is_off(s->dev, idx)) {
+		if (!poll(&p, 1, RING_PATIENCE_MS))
+			log_warn("%s: still waiting for I/O in flight", s->dev->id);
+		(void)notifier_consume(&s->wake); /* what else it means is looked up anyway */
+	}
+	s->rings[idx].is_running = false;
+	s->rings[idx].next = vdev_queue_next(s->dev, idx);
+}
+
+void user_ring_halt(struct vhost_user_server *s, uint16_t idx)
+{
+	if (!s->rings[idx].is_running)
+		return;
+	vdev_queue_halt(s->dev, idx);
+	user_ring_wait(s, idx);
+}
+
+void user_rings_halt(struct vhost_user_server *s)
+{
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
+		if (s->rings[i].is_running)
+			vdev_queue_halt(s->dev, i);
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
+		if (s->rings[i].is_running)
+			user_ring_wait(s, i);
+}
+
+/* --- start --- */
+
+/* Take the device through the steps of a driver's initialisation, unless it is there already. */
+static int user_go_live(struct vhost_user_server *s)
+{
+	struct vdev *d = s->dev;
+	uint64_t features = s->features & ~(1ull << VHOST_USER_F_PROTOCOL_FEATURES);
+	uint64_t accepted = vdev_accepted(d, 0) | (uint64_t)vdev_accepted(d, 1) << 32;
+	uint8_t status = vdev_status(d), ok = VIRTIO_CONFIG_S_FEATURES_OK;
+	if (accepted == features && (status & VIRTIO_CONFIG_S_DRIVER_OK) &&
+	    !(status & VIRTIO_CONFIG_S_NEEDS_RESET))
+		return 0;
+	if (user_rings_any_running(s))
+		return -EIO; /* broken: waits for the frontend to stop all rings */
+	vdev_set_status(d, 0);
+	s->has_told_error = false;
+	vdev_set_status(d, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+	vdev_accept(d, 0, (uint32_t)features);
+	vdev_accept(d, 1, (uint32_t)(features >> 32));
+	vdev_set_status(d, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | ok);
+	if (!(vdev_status(d) & ok))
+		return -EPROTO;
+	vdev_set_status(d, vdev_status(d) | VIRTIO_CONFIG_S_DRIVER_OK);
+	return 0;
+}
+
+static bool user_ring_is_ready(const struct vhost_user_server *s, const struct user_ring *r)
+{
+	bool starts_enabled = !(s->features >> VHOST_USER_F_PROTOCOL_FEATURES & 1);
+	return !r->is_running && r->size && r->has_addr && r->kick_fd >= 0 && s->mem.gmem &&
+	       s->features && (r->is_enabled || starts_enabled);
+}
+
+int user_ring_try_start(struct vhost_user_server *s, uint16_t idx)
+{
+	struct user_ring *r = &s->rings[idx];
+	gpa_t desc, driver, device;
+	if (!user_ring_is_ready(s, r))
+		return 0;
+	int err = user_mem_translate(&s->mem, r->desc, &desc);
+	if (!err)
+		err = user_mem_translate(&s->mem, r->avail, &driver);
+	if (!err)
+		err = user_mem_translate(&s->mem, r->used, &device);
+	if (!err)
+		err = user_go_live(s);
+	if (err)
+		return err;
+	vdev_queue_set_size(s->dev, idx, r->size);
+	vdev_queue_set_area(s->dev, idx, VDEV_DESC, desc.raw);
+	vdev_queue_set_area(s->dev, idx, VDEV_DRIVER, driver.raw);
+	vdev_queue_set_area(s->dev, idx, VDEV_DEVICE, device.raw);
+	vdev_queue_set_next(s->dev, idx, r->next);
+	vdev_queue_set_log(s->dev, idx, user_log_of(&s->log, idx), s->log.stride);
+	r->is_running = true;
+	vdev_queue_enable(s->dev, idx); /* that it cannot start is the driver's fault, told by error */
+	return 0;
+}
+
+int user_rings_try_start(struct vhost_user_server *s)
+{
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++) {
+		int err = user_ring_try_start(s, i);
+		if (err)
+			return err;
+	}
+	return 0;
+}
