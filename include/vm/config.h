@@ -21,6 +21,9 @@
 
 enum vm_tristate { VM_AUTO = -1, VM_OFF = 0, VM_ON = 1 };
 
+/* Does a disk's worker look out for requests for a while before it sleeps? */
+enum vm_poll { VM_POLL_ADAPTIVE, VM_POLL_OFF, VM_POLL_ALWAYS };
+
 struct vm_disk_config {
 	char *path;           /* as given, for messages; NULL with format null */
 	const char *option;   /* that named it: "--block" */
@@ -32,6 +35,8 @@ struct vm_disk_config {
 	uint32_t block_bytes; /* 0: auto */
 	char id[21];          /* at most 20 bytes */
 	cpu_set_t *cpus;      /* of the workers; NULL: anywhere */
+	enum vm_poll poll;
+	uint64_t poll_ns;     /* at most so long; 0: what a wake-up costs here */
 	bool may_be_any_format; /* format=auto: refuse what looks like another format */
 };
 

@@ -19,6 +19,7 @@ extern const struct cli_command cli_commands[];
 extern const unsigned cli_nr_commands;
 
 int cmd_run(int argc, char **argv);
+int cmd_device(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);

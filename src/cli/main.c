@@ -7,6 +7,8 @@
 
 const struct cli_command cli_commands[] = {
 	{ "run", "[OPTIONS] KERNEL", "boot a VM and stay until it ends", cmd_run },
+	{ "device", "block --socket PATH|--fd N --block KEYS",
+	  "serve a disk over vhost-user to another VMM; KEYS as for 'vmm run --block'", cmd_device },
 	{ "bench", "--host [--json]", "tell what this host's KVM is and can", cmd_bench },
 	{ "version", "", "print the version", cmd_version },
 	{ "help", "[COMMAND]", "explain a command", cmd_help },
@@ -17,7 +19,6 @@ const struct cli_command cli_commands[] = {
 	{ "balloon", "SIZE SOCKET…", "there is no balloon device yet", NULL },
 	{ "balloon_stats", "SOCKET", "there is no balloon device yet", NULL },
 	{ "disk", "resize INDEX SIZE SOCKET…", "there is no control socket yet", NULL },
-	{ "device", "block --socket PATH …", "there are no vhost-user back ends yet", NULL },
 	{ "create_qcow2", "PATH [SIZE]", "there is no qcow2 yet; use 'qemu-img create'", NULL },
 	{ "usb", "attach|detach|list …", "there is no USB controller yet", NULL },
 	{ "battery", "…", "there is no battery device yet", NULL },

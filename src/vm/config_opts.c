@@ -284,8 +284,31 @@ static int disk_block_size(struct config_builder *b, struct vm_disk_config *d, c
 }
 
 /* What later versions will read. Saying so beats ignoring it. */
-static const char *const disk_later[] = { "workers", "poll", "poll-us", "packed", "bps", "iops",
+static const char *const disk_later[] = { "workers", "packed", "bps", "iops",
 					  "wce", "multiple-workers", "async-executor" };
+
+static int disk_poll(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	static const char *const modes[] = {
+		[VM_POLL_ADAPTIVE] = "adaptive", [VM_POLL_OFF] = "off", [VM_POLL_ALWAYS] = "always",
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (!strcmp(v, modes[i])) {
+			d->poll = (enum vm_poll)i;
+			return 0;
+		}
+	}
+	return config_fail(b, "poll=%s is unknown; give adaptive, off or always", v);
+}
+
+static int disk_poll_us(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	uint64_t us;
+	if (!kv_number(v, 1, 10000, &us))
+		return config_fail(b, "poll-us=%s; give 1 to 10000 microseconds", v);
+	d->poll_ns = us * 1000;
+	return 0;
+}
 
 static int disk_discard(struct config_builder *b, struct vm_disk_config *d, struct kv_iter *it)
 {
@@ -311,7 +334,7 @@ static int disk_key(struct config_builder *b, struct vm_disk_config *d, struct k
 			return config_fail(b, "%s: not supported yet; leave it out", k);
 	if (!it->has_val || !*it->val)
 		return config_fail(b, "'%s' is unknown or lacks a value; known: path= ro root format= size= "
-				      "direct queues= queue-size= cpus= id= block-size= discard=", k);
+				      "direct queues= queue-size= cpus= id= block-size= discard= poll= poll-us=", k);
 	if (!strcmp(k, "path"))
 		return opt_string(b, &d->path, it->val);
 	if (!strcmp(k, "id"))
@@ -324,12 +347,16 @@ static int disk_key(struct config_builder *b, struct vm_disk_config *d, struct k
 		return opt_cpu_set(b, it->val, &d->cpus);
 	if (!strcmp(k, "format"))
 		return disk_format(b, d, it->val);
+	if (!strcmp(k, "poll"))
+		return disk_poll(b, d, it->val);
+	if (!strcmp(k, "poll-us"))
+		return disk_poll_us(b, d, it->val);
 	if (!strcmp(k, "size"))
 		return disk_size(b, d, it->val);
 	if (!strcmp(k, "block-size") || !strcmp(k, "block_size"))
 		return disk_block_size(b, d, it->val);
 	return config_fail(b, "unknown key '%s'; known: path= ro root format= size= direct queues= "
-			      "queue-size= cpus= id= block-size= discard=", k);
+			      "queue-size= cpus= id= block-size= discard= poll= poll-us=", k);
 }
 
 static int disk_add(struct config_builder *b, const char *value, bool path_first, bool is_readonly,
@@ -526,7 +553,7 @@ const struct config_option config_options[] = {
 	{ "rwdisk", 0, "PATH[,KEYS]", true, "writable disk", opt_rwdisk },
 	{ "block", 0,
 	  "path=PATH[,ro][,root][,format=raw|auto][,direct][,queues=N|auto][,queue-size=N]"
-	  "[,cpus=SET][,id=NAME][,block-size=N][,discard=on|off]",
+	  "[,cpus=SET][,id=NAME][,block-size=N][,discard=on|off][,poll=adaptive|off|always][,poll-us=N]",
 	  true, "disk, in full; format=null,size=SIZE completes at once", opt_block },
 	{ "serial", 0,
 	  "type=stdout|file|unix|pty|syslog|sink[,hardware=serial|virtio-console][,num=1..4]"

@@ -229,24 +229,11 @@ static int vdevs_plug(struct vm *vm, struct vdev *d)
 static int vdevs_add_disk(struct vm *vm, unsigned i)
 {
 	const struct vm_disk_config *d = &vm->c->disks[i];
-	struct afile *f = d->path ? &vm->files.disks[i] : NULL;
+	unsigned queues = min_u32(vm->c->nr_cpus, MAX_AUTO_QUEUES);
 	char name[16];
 	(void)snprintf(name, sizeof(name), "block%u", i); /* fits */
-	struct blk_config cfg = {
-		.name = name,
-		.file = f,
-		.null_bytes = d->null_bytes,
-		.nr_queues = (uint16_t)(d->queues ? d->queues :
-						    min_u32(vm->c->nr_cpus, MAX_AUTO_QUEUES)),
-		.queue_size = (uint16_t)(d->queue_size ? d->queue_size : 256),
-		.block_bytes = vm_disk_block_bytes(d, f),
-		.is_readonly = d->is_readonly,
-		.has_discard = d->discard != VM_OFF && !d->is_readonly && (!f || f->can_punch),
-		.cpus = d->cpus,
-	};
-	memcpy(cfg.serial, d->id, sizeof(cfg.serial));
 	struct vdev *dev = NULL;
-	int err = blk_create(&dev, vm->mem, &cfg);
+	int err = vm_disk_create(&dev, vm->mem, d, d->path ? &vm->files.disks[i] : NULL, name, queues);
 	if (err)
 		return err;
 	vm->files.disk_is_open[i] = false; /* the device's now */
@@ -291,15 +278,8 @@ enum vm_status vm_vdevs_build(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->c->nr_disks; i++) {
 		int err = vdevs_add_disk(vm, i);
-		if (err == -ENOSYS || err == -EPERM)
-			return io_failed(err);
-		if (err == -EINVAL)
-			return vm_fail(VM_EXIT_USAGE, "--%s: %s: these settings do not go together on this "
-						      "host; leave out direct, block-size or cpus",
-				       vm->c->disks[i].option,
-				       vm->c->disks[i].path ? vm->c->disks[i].path : "null");
 		if (err)
-			return vm_fail_errno(err, "making a disk");
+			return vm_disk_failed(&vm->c->disks[i], err);
 	}
 	int err = vdevs_add_rng(vm);
 	if (!err)

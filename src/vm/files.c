@@ -123,18 +123,26 @@ static enum vm_status files_check_disk(const struct vm_disk_config *d, const str
 	return VM_EXIT_OK;
 }
 
-static enum vm_status files_open_disk(struct vm *vm, unsigned i)
+enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f)
 {
-	const struct vm_disk_config *d = &vm->c->disks[i];
-	struct afile *f = &vm->files.disks[i];
-	if (!d->path)
-		return VM_EXIT_OK;
 	struct afile_config cfg = { d->path, d->is_readonly, d->is_direct, false };
 	int err = afile_open(f, &cfg);
 	if (err)
 		return files_disk_error(d, err);
-	vm->files.disk_is_open[i] = true;
-	return files_check_disk(d, f);
+	enum vm_status st = files_check_disk(d, f);
+	if (st)
+		afile_close(f);
+	return st;
+}
+
+static enum vm_status files_open_disk(struct vm *vm, unsigned i)
+{
+	const struct vm_disk_config *d = &vm->c->disks[i];
+	if (!d->path)
+		return VM_EXIT_OK;
+	enum vm_status st = vm_disk_open(d, &vm->files.disks[i]);
+	vm->files.disk_is_open[i] = st == VM_EXIT_OK;
+	return st;
 }
 
 static enum vm_status files_open_tables(struct vm *vm)

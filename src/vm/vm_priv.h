@@ -103,8 +103,17 @@ struct vm_stage {
 /* files.c */
 enum vm_status vm_files_open(struct vm *vm);
 void vm_files_close(struct vm *vm);
+/* Open and check the image of @d, which has a path. *f is open on success only. */
+enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f);
 /* Logical block size to show the guest: as the user says, or what the image needs. */
 uint32_t vm_disk_block_bytes(const struct vm_disk_config *d, const struct afile *f);
+/* disk.c */
+/* The device of @d, with @auto_queues unless the user says; takes @f (NULL: null back end) over on
+ * success. */
+MUST_CHECK int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_config *d,
+			      struct afile *f, const char *name, unsigned auto_queues);
+/* Word why that failed. */
+enum vm_status vm_disk_failed(const struct vm_disk_config *d, int err);
 /* machine.c */
 enum vm_status vm_host_check(struct vm *vm);
 enum vm_status vm_memory_build(struct vm *vm);

@@ -104,10 +104,13 @@ static void a_block_disk_takes_every_key(void **state)
 {
 	struct fixture *f = *state;
 	assert_int_equal(set(f, "block", "path=a.img,ro,root,format=raw,direct,queues=3,queue-size=128,"
-					 "cpus=[0,1],id=data,block-size=4096,discard=off"), 0);
+					 "cpus=[0,1],id=data,block-size=4096,discard=off,"
+					 "poll=always,poll-us=50"), 0);
 	const struct vm_disk_config *d = &f->c.disks[0];
 	assert_string_equal(d->path, "a.img");
 	assert_string_equal(d->id, "data");
+	assert_int_equal(d->poll, VM_POLL_ALWAYS);
+	assert_int_equal(d->poll_ns, 50000);
 	assert_true(d->is_readonly && d->is_root && d->is_direct && !d->may_be_any_format);
 	assert_int_equal(d->queues, 3);
 	assert_int_equal(d->queue_size, 128);
@@ -160,7 +163,9 @@ static const struct {
 	{ "block", "path=a,format=null" },
 	{ "block", "format=null,size=100" },
 	{ "block", "path=a,,,b" },
-	{ "block", "path=a,poll=always" },
+	{ "block", "path=a,poll=sometimes" },
+	{ "block", "path=a,poll-us=0" },
+	{ "block", "path=a,poll-us=10001" },
 	{ "block", "path=a,bps=1" },
 	{ "block", "path=a,colour=red" },
 	{ "block", "path=a,block-size=1000" },

@@ -1,0 +1,26 @@
+/*
+ * device_server.h - one device as a program of its own, behind a vhost-user socket.
+ *
+ * Layer:   vm
+ * Threads: main thread; blocks SIGINT, SIGTERM and SIGHUP for the rest of the program.
+ * Errors:  messages go to standard error; the result is the exit status of the program.
+ * Spec:    README.md, "vmm device".
+ */
+#ifndef VM_DEVICE_SERVER_H
+#define VM_DEVICE_SERVER_H
+#include "base/compiler.h"
+#include "vm/config.h"
+#include "vm/vm.h"
+
+struct device_endpoint {
+	const char *path; /* socket to make and listen on; NULL: fd */
+	int fd;           /* inherited: listening, or connected already */
+};
+
+/*
+ * Serve @d to one frontend after the other until a signal says stop; on a connected descriptor,
+ * until that frontend hangs up. What is in flight is finished first.
+ */
+enum vm_status device_serve_block(const struct vm_disk_config *d, const struct device_endpoint *e);
+
+#endif

@@ -1,0 +1,95 @@
+/* device.c - `vmm device block`: a disk of ours as a vhost-user server. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+#include "cli.h"
+#include "vm/config.h"
+#include "vm/device_server.h"
+
+enum { DEVICE_SOCKET = 256, DEVICE_FD, DEVICE_BLOCK, DEVICE_VERBOSE };
+
+static int device_usage(const char *what, const char *why)
+{
+	log_error("device: %s: %s; 'vmm help device' shows how", what, why);
+	return -EINVAL;
+}
+
+static int device_fd(const char *text, int *fd)
+{
+	char *end;
+	errno = 0;
+	long n = strtol(text, &end, 10);
+	if (errno || *end || end == text || n < 0 || n > INT32_MAX)
+		return device_usage(text, "is not a descriptor");
+	*fd = (int)n;
+	return 0;
+}
+
+static int device_option(struct config_builder *b, struct device_endpoint *e, int opt, char **argv)
+{
+	switch (opt) {
+	case DEVICE_SOCKET:
+		e->path = optarg;
+		return 0;
+	case DEVICE_FD:
+		return device_fd(optarg, &e->fd);
+	case DEVICE_BLOCK:
+		return config_set(b, (unsigned)config_find("block"), optarg);
+	case DEVICE_VERBOSE:
+	case 'v':
+		log_set_level(LOG_LEVEL_DEBUG);
+		return 0;
+	case ':':
+		return device_usage(argv[optind - 1], "needs a value");
+	default:
+		return device_usage(argv[optind - 1], "unknown option");
+	}
+}
+
+static int device_parse(struct config_builder *b, struct device_endpoint *e, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "socket", required_argument, NULL, DEVICE_SOCKET },
+		{ "fd", required_argument, NULL, DEVICE_FD },
+		{ "block", required_argument, NULL, DEVICE_BLOCK },
+		{ "verbose", no_argument, NULL, DEVICE_VERBOSE },
+		{ 0 },
+	};
+	opterr = 0;
+	optind = 1;
+	for (int opt, err; (opt = getopt_long(argc, argv, ":v", longs, NULL)) != -1;) {
+		err = device_option(b, e, opt, argv);
+		if (err)
+			return err;
+	}
+	if (optind < argc)
+		return device_usage(argv[optind], "unexpected argument");
+	if (!e->path == (e->fd < 0))
+		return device_usage("--socket, --fd", "give one of the two");
+	if (b->c->nr_disks != 1)
+		return device_usage("--block", "give it once");
+	return 0;
+}
+
+int cmd_device(int argc, char **argv)
+{
+	struct vm_config c;
+	struct config_builder b = { .c = &c, .origin = CONFIG_FROM_ARGS };
+	struct device_endpoint e = { .fd = -1 };
+	if (argc < 2 || strcmp(argv[1], "block") != 0) {
+		(void)device_usage(argc < 2 ? "block" : argv[1],
+				   argc < 2 ? "say which device" : "unknown device; known: block");
+		return VM_EXIT_USAGE;
+	}
+	config_init(&c);
+	int err = device_parse(&b, &e, argc - 1, argv + 1);
+	int status = VM_EXIT_USAGE;
+	if (!err)
+		status = (int)device_serve_block(&c.disks[0], &e);
+	else if (b.err.text[0])
+		log_error("%s", b.err.text);
+	config_fini(&c);
+	return status;
+}

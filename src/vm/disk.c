@@ -1,0 +1,50 @@
+/* disk.c - from what the user said of a disk to a block device: in a machine, or served alone. */
+#include <errno.h>
+#include <string.h>
+#include "base/num.h"
+#include "vm_priv.h"
+
+#define DISK_QUEUE_SIZE 256
+
+/* Measured once: it takes about a millisecond. */
+static uint64_t disk_spin_ns(const struct vm_disk_config *d)
+{
+	static uint64_t wake_ns;
+	if (d->poll == VM_POLL_OFF)
+		return 0;
+	if (d->poll == VM_POLL_ALWAYS)
+		return REACTOR_SPIN_ALWAYS;
+	if (d->poll_ns)
+		return d->poll_ns;
+	if (!wake_ns)
+		wake_ns = reactor_measure_wake_ns();
+	return wake_ns;
+}
+
+int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_config *d,
+		   struct afile *f, const char *name, unsigned auto_queues)
+{
+	struct blk_config cfg = {
+		.name = name,
+		.file = f,
+		.null_bytes = d->null_bytes,
+		.nr_queues = (uint16_t)(d->queues ? d->queues : auto_queues),
+		.queue_size = (uint16_t)(d->queue_size ? d->queue_size : DISK_QUEUE_SIZE),
+		.block_bytes = vm_disk_block_bytes(d, f),
+		.is_readonly = d->is_readonly,
+		.has_discard = d->discard != VM_OFF && !d->is_readonly && (!f || f->can_punch),
+		.cpus = d->cpus,
+		.spin_ns = disk_spin_ns(d),
+	};
+	memcpy(cfg.serial, d->id, sizeof(cfg.serial));
+	return blk_create(out, mem, &cfg);
+}
+
+enum vm_status vm_disk_failed(const struct vm_disk_config *d, int err)
+{
+	if (err != -EINVAL)
+		return vm_fail_errno(err, "making a disk");
+	return vm_fail(VM_EXIT_USAGE, "--%s: %s: these settings do not go together on this host; leave "
+				      "out direct, block-size or cpus",
+		       d->option, d->path ? d->path : "null");
+}
