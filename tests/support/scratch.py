@@ -14,12 +14,15 @@ PR_SET_PDEATHSIG = 1
 
 @contextlib.contextmanager
 def scratch_folder(name):
-    """A folder under $TMPDIR that is gone afterwards."""
+    """A folder under $TMPDIR that is gone afterwards, unless VMM_KEEP_SCRATCH is set."""
     folder = Path(tempfile.mkdtemp(prefix=f"vmm-{name}-"))
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.environ.get("VMM_KEEP_SCRATCH"):
+            print(f"kept: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
