@@ -23,7 +23,7 @@ from support.scratch import die_with_parent, scratch_folder, terminal_restored, 
 
 TIMED_OUT = 124
 HOST_DIED = 125
-READY_SECONDS = 120
+READY_SECONDS = 180
 RESULTS_BYTES = 256 << 20
 
 
