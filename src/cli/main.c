@@ -1,6 +1,9 @@
 /* main.c - from argv to a subcommand. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/compiler.h"
 #include "cli.h"
 #include "vm/vm.h"
@@ -47,8 +50,26 @@ int cmd_version(int argc, char **argv)
 	return 0;
 }
 
+/*
+ * A caller may close standard input, output or error. Files opened later would get their numbers, and
+ * the guest's output would land in its disk.
+ */
+static int main_fill_standard_fds(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		int got = open("/dev/null", O_RDWR); /* the lowest free one: @fd */
+		if (got != fd)
+			return got < 0 ? -errno : -EBADF;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (main_fill_standard_fds())
+		return VM_EXIT_HOST; /* and nowhere to say so */
 	const char *name = argc > 1 ? argv[1] : "help";
 	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
 		name = "help";
