@@ -10,9 +10,12 @@
 #include <sys/un.h>
 #include <syslog.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/err.h"
 #include "base/log.h"
+
+#define SYSLOG_PATIENCE_MS 2000 /* for a system log that takes nothing */
 
 static int endpoint_why(char *why, int err, const char *what, const char *path)
 {
@@ -82,15 +85,32 @@ static int endpoint_open_pty(struct endpoint *e, const struct vm_serial_config *
 /* One message a line, until the write end is closed. */
 static void endpoint_syslog_pump(void *arg)
 {
-	const struct endpoint *e = arg;
-	FILE *f = fdopen(dup(e->own_fds[0]), "r");
+	struct endpoint *e = arg;
+	FILE *f = fdopen(fcntl(e->own_fds[0], F_DUPFD_CLOEXEC, 0), "r");
 	char line[1024];
-	while (f && fgets(line, sizeof(line), f)) {
+	/* relaxed: a flag and nothing else, here and below; the join orders the rest */
+	while (f && !atomic_load_explicit(&e->pump_stop, memory_order_relaxed) &&
+	       fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\r\n")] = 0;
 		syslog(LOG_INFO, "%s", line);
 	}
 	if (f)
 		(void)fclose(f); /* was only read */
+	atomic_store_explicit(&e->pump_left, true, memory_order_relaxed);
+}
+
+/* What was said goes out, unless the system log takes nothing: syslog() then blocks until a signal. */
+static void endpoint_join_pump(struct endpoint *e)
+{
+	const struct timespec tick = { 0, 1000000 };
+	for (unsigned ms = 0; !atomic_load_explicit(&e->pump_left, memory_order_relaxed); ms++) {
+		if (ms >= SYSLOG_PATIENCE_MS) {
+			atomic_store_explicit(&e->pump_stop, true, memory_order_relaxed);
+			thread_signal(e->pump);
+		}
+		(void)nanosleep(&tick, NULL); /* a short sleep is as good */
+	}
+	thread_join(e->pump);
 }
 
 static int endpoint_open_syslog(struct endpoint *e, const char *tag)
@@ -145,7 +165,7 @@ static int endpoint_open_in(struct endpoint *e, const struct vm_serial_config *s
 int endpoint_open(struct endpoint *e, const struct vm_serial_config *s, const struct terminal *t,
 		  const char *syslog_tag, char why[ENDPOINT_WHY])
 {
-	*e = (struct endpoint){ true, -1, -1, { -1, -1, -1 }, NULL, NULL };
+	*e = (struct endpoint){ .is_open = true, .in_fd = -1, .out_fd = -1, .own_fds = { -1, -1, -1 } };
 	int err = endpoint_open_out(e, s, syslog_tag, why);
 	if (!err)
 		err = endpoint_open_in(e, s, t, why);
@@ -163,7 +183,7 @@ void endpoint_close(struct endpoint *e, bool keep)
 	free(e->created);
 	fd_close(take_fd(e->own_fds[1])); /* ends the syslog pump */
 	if (e->pump)
-		thread_join(e->pump);
+		endpoint_join_pump(e);
 	fd_close(e->own_fds[0]);
 	fd_close(e->own_fds[2]);
 	*e = (struct endpoint){ 0 };

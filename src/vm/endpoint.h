@@ -8,6 +8,7 @@
  */
 #ifndef VM_ENDPOINT_H
 #define VM_ENDPOINT_H
+#include <stdatomic.h>
 #include "base/compiler.h"
 #include "sync/thread.h"
 #include "terminal.h"
@@ -19,7 +20,10 @@ struct endpoint {
 	int in_fd, out_fd;    /* for the device; -1: none */
 	int own_fds[3];       /* to close; -1: none */
 	char *created;        /* file we made: removed again if the VM never ran */
-	struct thread *pump;  /* syslog */
+	/* syslog */
+	struct thread *pump;
+	atomic_bool pump_stop; /* for the pump: leave, whatever is unsaid */
+	atomic_bool pump_left; /* by the pump */
 };
 
 #define ENDPOINT_WHY 192
