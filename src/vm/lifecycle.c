@@ -32,6 +32,7 @@ enum vm_status vm_signals_build(struct vm *vm)
 	sigset_t set;
 	signals_wanted(&set);
 	(void)signal(SIGPIPE, SIG_IGN); /* a closed output is an error of the write */
+	(void)signal(SIGXFSZ, SIG_IGN); /* so is a file at its limit, which the guest may see */
 	int err = notifier_init(&vm->wake);
 	if (err)
 		return vm_fail_errno(err, "event descriptor");
