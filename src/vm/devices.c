@@ -247,6 +247,11 @@ static int vdevs_add_rng(struct vm *vm)
 	return err ? err : vdevs_plug(vm, dev);
 }
 
+bool vm_serial_is_hvc(const struct vm_serial_config *s)
+{
+	return s->is_virtio && (!s->name[0] || s->is_console);
+}
+
 /* All virtio consoles are ports of one device. */
 static int vdevs_add_console(struct vm *vm)
 {
@@ -260,7 +265,7 @@ static int vdevs_add_console(struct vm *vm)
 		struct console_port_config *p = &ports[cfg.nr_ports++];
 		p->in_fd = vm->ports[i].in_fd;
 		p->out_fd = vm->ports[i].out_fd;
-		p->is_console = !s->name[0] || s->is_console;
+		p->is_console = vm_serial_is_hvc(s);
 		memcpy(p->name, s->name, sizeof(p->name));
 		if (s->is_stdin && !ioctl(STDIN_FILENO, TIOCGWINSZ, &ws)) {
 			cfg.cols = ws.ws_col;

@@ -64,9 +64,9 @@ static enum vm_status host_check_cpus(const char *option, const cpu_set_t *want)
 	if (!want || sched_getaffinity(0, sizeof(mine), &mine))
 		return VM_EXIT_OK;
 	CPU_AND(&both, &mine, want);
-	if (CPU_COUNT(&both))
+	if (CPU_EQUAL(&both, want))
 		return VM_EXIT_OK;
-	return vm_fail(VM_EXIT_USAGE, "--%s: none of these CPUs may be used here; 'taskset -p $$' and "
+	return vm_fail(VM_EXIT_USAGE, "--%s: not all of these CPUs may be used here; 'taskset -p $$' and "
 				      "'lscpu -e' show which may", option);
 }
 
@@ -169,7 +169,7 @@ static void cmdline_add_console(struct text *t, const struct vm_config *c)
 			text_add(t, "console=hvc%u", hvc);
 		else if (s->is_console)
 			text_add(t, "console=%s", machine_serial_tty(s->num - 1));
-		hvc += s->is_virtio;
+		hvc += vm_serial_is_hvc(s);
 	}
 }
 

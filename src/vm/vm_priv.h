@@ -107,6 +107,8 @@ void vm_files_close(struct vm *vm);
 enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f);
 /* Logical block size to show the guest: as the user says, or what the image needs. */
 uint32_t vm_disk_block_bytes(const struct vm_disk_config *d, const struct afile *f);
+/* Is it a port that Linux makes /dev/hvcN of? They are counted in the order they are given. */
+bool vm_serial_is_hvc(const struct vm_serial_config *s);
 /* disk.c */
 /* The device of @d, with @auto_queues unless the user says; takes @f (NULL: null back end) over on
  * success. */

@@ -140,6 +140,7 @@ ROWS = [
     ("no vCPU", USAGE, ["--cpus", "1"], lambda p: ["-c", "0", p.kernel]),
     ("too many vCPUs", USAGE, ["--cpus"], lambda p: ["-c", "100000", p.kernel]),
     ("pinned to no CPU of ours", USAGE, ["--cpu-affinity"], lambda p: ["--cpu-affinity", "1000", p.kernel]),
+    ("pinned to some CPUs that are not there", USAGE, ["--cpu-affinity", "lscpu"], lambda p: ["--cpu-affinity", f"{min(os.sched_getaffinity(0))},1000", p.kernel]),
     ("unknown option", USAGE, ["--colour", "--help"], lambda p: ["--colour", p.kernel]),
     ("unknown letter", USAGE, ["-Q", "--help"], lambda p: ["-Q", p.kernel]),
     ("value missing", USAGE, ["--mem", "value"], lambda p: [p.kernel, "--mem"]),
