@@ -113,12 +113,9 @@ static void blk_stop_workers(struct blk *b)
 static void blk_free(struct blk *b)
 {
 	blk_stop_workers(b);
-	for (unsigned i = 0; b->queues && i < b->nr_queues; i++) {
-		free(b->queues[i].reqs);
-		if (b->queues[i].bounces)
-			(void)munmap(b->queues[i].bounces,
-				     (size_t)BLK_NR_BOUNCES * BLK_BOUNCE_BYTES);
-	}
+	for (unsigned i = 0; b->queues && i < b->nr_queues; i++)
+		if (b->queues[i].mem)
+			(void)munmap(b->queues[i].mem, b->queues[i].mem_bytes); /* is a mapping */
 	free(b->workers);
 	free(b->queues);
 	free(b);
@@ -145,6 +142,22 @@ static const struct vdev_ops blk_ops = {
 	.destroy = blk_destroy,
 };
 
+/* Pages of it come when the worker touches them, on its node. */
+static int blk_map_queue(struct blk_queue *bq, uint16_t queue_size)
+{
+	size_t reqs = align_up(queue_size * sizeof(*bq->reqs), 4096);
+	bool is_direct = bq->b->file.is_direct;
+	size_t bytes = reqs + (is_direct ? (size_t)BLK_NR_BOUNCES * BLK_BOUNCE_BYTES : 0);
+	uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	bq->mem = p;
+	bq->mem_bytes = bytes;
+	bq->reqs = (struct blk_req *)(void *)p;
+	bq->bounces = is_direct ? p + reqs : NULL;
+	return 0;
+}
+
 static int blk_init_queue(struct blk *b, uint16_t idx, const struct blk_config *cfg)
 {
 	struct blk_queue *bq = &b->queues[idx];
@@ -153,16 +166,9 @@ static int blk_init_queue(struct blk *b, uint16_t idx, const struct blk_config *
 	list_init(&bq->sync_now);
 	list_init(&bq->bounce_wait);
 	bq->free_bounces = (1u << BLK_NR_BOUNCES) - 1;
-	bq->reqs = calloc(cfg->queue_size, sizeof(*bq->reqs));
-	if (!bq->reqs)
-		return -ENOMEM;
-	if (b->file.is_direct) {
-		void *p = mmap(NULL, (size_t)BLK_NR_BOUNCES * BLK_BOUNCE_BYTES,
-			       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (p == MAP_FAILED)
-			return -errno;
-		bq->bounces = p;
-	}
+	int err = blk_map_queue(bq, cfg->queue_size);
+	if (err)
+		return err;
 	char name[16];
 	(void)snprintf(name, sizeof(name), "%.8s-q%u", cfg->name, idx); /* cut: only for people */
 	struct vworker_config wc = {
@@ -170,7 +176,7 @@ static int blk_init_queue(struct blk *b, uint16_t idx, const struct blk_config *
 	};
 	while (wc.entries < cfg->queue_size)
 		wc.entries *= 2;
-	int err = vworker_create(&b->workers[idx], &wc);
+	err = vworker_create(&b->workers[idx], &wc);
 	if (err)
 		return err;
 	bq->wq = (struct vworker_queue){ .dev = &b->dev,
@@ -231,7 +237,7 @@ int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg
 	if (!b)
 		return -ENOMEM;
 	b->nr_queues = cfg->nr_queues;
-	b->queues = calloc(cfg->nr_queues, sizeof(*b->queues));
+	b->queues = zalloc_aligned(cfg->nr_queues * sizeof(*b->queues));
 	b->workers = calloc(cfg->nr_queues, sizeof(struct vworker *));
 	if (!b->queues || !b->workers)
 		return -ENOMEM;

@@ -64,8 +64,11 @@ struct blk_req {
 };
 
 struct blk_queue {
-	struct vworker_queue wq;
-	struct blk *b; /* immutable */
+	struct vworker_queue wq CACHE_ALIGNED;
+	/* immutable */
+	struct blk *b;
+	uint8_t *mem; /* one mapping: the requests, then the bounces; touched by the worker only */
+	size_t mem_bytes;
 	/* worker thread */
 	struct blk_req *reqs;   /* by head */
 	uint64_t features;      /* negotiated */
