@@ -14,6 +14,13 @@
 #include "virtio/vdev.h"
 
 /* --- block (virtio/dev/blk.c) --- */
+
+/* Of a whole device, all queues together. Rates 0: unlimited; bursts 0: a tenth of a second's worth. */
+struct blk_limits {
+	uint64_t ops_per_s, burst_ops;
+	uint64_t bytes_per_s, burst_bytes;
+};
+
 struct blk_config {
 	const char *name;          /* of threads and messages: "block0" */
 	struct afile *file;        /* copied on success, and file->fd set to -1; NULL: null back end */
@@ -25,6 +32,7 @@ struct blk_config {
 	char serial[20];           /* GET_ID answer, zero-padded, not terminated when full */
 	const cpu_set_t *cpus;     /* of the workers; NULL: anywhere */
 	uint64_t spin_ns;          /* of the workers: see vworker.h */
+	struct blk_limits limits;
 };
 /*
  * One thread for each queue. -EINVAL: a count or a size out of range, or O_DIRECT on an image whose
@@ -34,6 +42,8 @@ struct blk_config {
 MUST_CHECK int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg);
 /* The image has another size now: tell the driver. Control thread. -EINVAL: null back end. */
 MUST_CHECK int blk_resize(struct vdev *d);
+/* From the next request on; a queue that is held back notices within a tenth of a second. */
+void blk_set_limits(struct vdev *d, const struct blk_limits *l);
 
 /* --- entropy (virtio/dev/rng.c) --- */
 struct rng_source {

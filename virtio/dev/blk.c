@@ -183,7 +183,8 @@ static int blk_init_queue(struct blk *b, uint16_t idx, const struct blk_config *
 					 .idx = idx,
 					 .worker = b->workers[idx],
 					 .serve = blk_serve,
-					 .started = blk_started };
+					 .started = blk_started,
+					 .stopping = blk_limit_stopping };
 	return 0;
 }
 
@@ -254,6 +255,7 @@ int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg
 	(void)snprintf(b->dev.id, sizeof(b->dev.id), "%s", cfg->name); /* cut: only for people */
 	if (cfg->file)
 		cfg->file->fd = -1; /* ours now */
+	blk_set_limits(&b->dev, &cfg->limits);
 	*out = &take(b)->dev;
 	return 0;
 }

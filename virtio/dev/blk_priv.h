@@ -80,6 +80,15 @@ struct blk_queue {
 	uint8_t *bounces; /* BLK_NR_BOUNCES buffers, untouched until needed; NULL: no O_DIRECT */
 	uint32_t free_bounces; /* bit mask */
 	struct list bounce_wait;
+	struct reactor_op limit_op;
+	bool is_limit_waiting; /* limit_op is in flight, the queue is parked */
+};
+
+/* What one limit has left; see blk_limit.c. Any thread. */
+struct blk_bucket {
+	_Atomic uint64_t earned_at_ns; /* CLOCK_MONOTONIC */
+	_Atomic uint64_t burst_ns;
+	_Atomic uint64_t price; /* ns for one unit, 16 bits behind the point; 0: no limit */
 };
 
 struct blk {
@@ -96,7 +105,9 @@ struct blk {
 	_Atomic uint64_t capacity_sectors;
 	_Atomic uint64_t size_bytes; /* of the file; the guest's last sectors may lie past it */
 	_Atomic bool is_writeback;   /* what the driver chose by CONFIG_WCE */
-	_Atomic bool has_lost_data;  /* an fdatasync failed: what was cached may be gone for good */
+	_Atomic bool is_limited;
+	_Atomic bool has_lost_data; /* an fdatasync failed: what was cached may be gone for good */
+	struct blk_bucket ops_bucket CACHE_ALIGNED, bytes_bucket;
 };
 
 static inline bool blk_is_null(const struct blk *b)
@@ -137,5 +148,13 @@ void blk_copy_to_data(const struct blk_req *r, const void *buf, size_t len);
 
 /* --- blk_zero.c: DISCARD and WRITE_ZEROES --- */
 void blk_ranges_begin(struct blk_req *r);
+
+/* --- blk_limit.c --- */
+/* The time, if there are limits to be kept; 0: there are none. */
+uint64_t blk_limit_begin(const struct blk_queue *bq);
+/* May another request be taken? False: the queue is woken when it may. */
+MUST_CHECK bool blk_limit_allows(struct blk_queue *bq, uint64_t now_ns);
+void blk_limit_charge(struct blk_queue *bq, uint64_t now_ns, const struct vq_chain *c);
+void blk_limit_stopping(struct vworker_queue *wq);
 
 #endif

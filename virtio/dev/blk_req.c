@@ -197,19 +197,29 @@ static void blk_follow_cache_mode(struct blk_queue *bq)
 	bq->was_write_through = is_through;
 }
 
+/* Take and begin one request: 1, or why not. */
+static int blk_serve_one(struct blk_queue *bq, struct vq *q, uint64_t now_ns)
+{
+	struct vq_chain *c;
+	if (unlikely(now_ns) && vq_has_work(q) && !blk_limit_allows(bq, now_ns))
+		return -ENOBUFS; /* until the timer wakes the queue */
+	int got = vq_pop(q, &c);
+	if (got <= 0)
+		return got;
+	if (unlikely(now_ns))
+		blk_limit_charge(bq, now_ns, c);
+	int err = blk_begin(bq, q, c);
+	return err ? err : 1;
+}
+
 int blk_serve(struct vworker_queue *wq, struct vq *q)
 {
 	struct blk_queue *bq = container_of(wq, struct blk_queue, wq);
-	struct vq_chain *c;
-	int got = 0;
+	uint64_t now_ns = blk_limit_begin(bq);
+	int got = 1;
 	blk_follow_cache_mode(bq);
-	for (unsigned budget = VQ_BATCH; budget && (got = vq_pop(q, &c)) > 0; budget--) {
-		int err = blk_begin(bq, q, c);
-		if (err) {
-			got = err;
-			break;
-		}
-	}
+	for (unsigned budget = VQ_BATCH; budget && got > 0; budget--)
+		got = blk_serve_one(bq, q, now_ns);
 	blk_sync_start(bq);
 	return got;
 }

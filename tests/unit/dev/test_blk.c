@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/le.h"
 #include "dev/virtio_devs.h"
@@ -881,6 +882,85 @@ static void queues_start_and_stop_a_thousand_times(void **state)
 	assert_int_equal(run(f, VIRTIO_BLK_T_IN, 0, DATA, 512), VIRTIO_BLK_S_OK);
 }
 
+static unsigned nr_answered(struct fixture *f, unsigned nr)
+{
+	unsigned done = 0;
+	for (unsigned i = 0; i < nr; i++)
+		done += status_of(f, i) != 0xff;
+	return done;
+}
+
+static double now_s(void)
+{
+	struct timespec t;
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static const struct {
+	const char *what;
+	struct blk_limits limits;
+} limited[] = { { "200 requests a second", { .ops_per_s = 200, .burst_ops = 10 } },
+		{ "200 of 512 bytes", { .bytes_per_s = 200 * 529, .burst_bytes = 10 * 529 } },
+		{ "the lower one counts",
+		  { .ops_per_s = 200, .burst_ops = 10, .bytes_per_s = 1u << 30 } } };
+
+static void limits_hold_and_waiting_is_free(void **state)
+{
+	struct fixture *f = *state;
+	start(f, ALL);
+	for (unsigned k = 0; k < sizeof(limited) / sizeof(limited[0]); k++) {
+		f->nr = 0;
+		blk_set_limits(f->v.dev, &limited[k].limits);
+		double t0 = now_s();
+		for (unsigned i = 0; i < 30; i++)
+			(void)ask(f, VIRTIO_BLK_T_IN, i, DATA, 512);
+		fake_held = 1u << FAKE_TIMEOUT;
+		unsigned timers = fake_asked(FAKE_TIMEOUT);
+		passes(100);
+		unsigned done = nr_answered(f, 30);
+		if (done < 10 || done > 11 + (unsigned)((now_s() - t0) * 200))
+			fail_msg("%s: %u at once", limited[k].what, done);
+		assert_int_equal(fake_asked(FAKE_TIMEOUT), timers + 1); /* it does not look again */
+		fake_held = 0;
+		for (unsigned i = 0; i < 30; i++)
+			(void)drive_wait(&f->v, 0, NULL);
+		if (now_s() - t0 < 0.09) /* 19 of them at 5 ms, less what the clock rounds */
+			fail_msg("%s: done after %f s", limited[k].what, now_s() - t0);
+	}
+	blk_set_limits(f->v.dev, &(struct blk_limits){ 0 });
+	f->nr = 0;
+	for (unsigned i = 0; i < 30; i++)
+		(void)ask(f, VIRTIO_BLK_T_IN, i, DATA, 512);
+	passes(3);
+	assert_int_equal(nr_answered(f, 30), 30);
+}
+
+static void a_reset_does_not_wait_for_limits(void **state)
+{
+	struct fixture *f = *state;
+	f->cfg.limits = (struct blk_limits){ .ops_per_s = 1, .burst_ops = 1 };
+	start(f, ALL);
+	for (unsigned i = 0; i < 8; i++)
+		(void)ask(f, VIRTIO_BLK_T_IN, i, DATA, 512);
+	passes(3);
+	assert_int_equal(fake_waiting(FAKE_TIMEOUT), 1);
+	fake_held = 1u << FAKE_TIMEOUT;
+	vdev_set_status(f->v.dev, 0);
+	passes(4);
+	assert_int_equal(vdev_status(f->v.dev), 0);
+	assert_int_equal(fake_waiting(FAKE_TIMEOUT), 0);
+	assert_in_range(nr_answered(f, 8), 1, 3);
+	/* limits no machine could keep: neither overflow nor hang */
+	const struct blk_limits odd = { UINT64_MAX, UINT64_MAX, 1, 1 };
+	blk_set_limits(f->v.dev, &odd);
+	fake_held = 0;
+	drive_up(&f->v, ALL);
+	f->nr = 0;
+	(void)ask(f, VIRTIO_BLK_T_IN, 0, DATA, 512);
+	(void)drive_wait(&f->v, 0, NULL);
+}
+
 static void null_answers_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -1009,6 +1089,8 @@ int main(void)
 		T(a_reset_waits_for_what_is_in_flight),
 		T(a_stopped_queue_takes_nothing_more),
 		T(queues_start_and_stop_a_thousand_times),
+		T(limits_hold_and_waiting_is_free),
+		T(a_reset_does_not_wait_for_limits),
 		T(null_answers_at_once),
 		T(the_configuration_space_tells_it_all),
 		T(a_disk_grows_while_it_runs),
