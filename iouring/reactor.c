@@ -295,6 +295,7 @@ void reactor_destroy(struct reactor *r)
 	if (!r)
 		return;
 	BUG_ON(r->in_flight);
+	spin_fini(&r->spin);
 	pool_destroy(r->pool);
 	uring_fini(&r->ring);
 	fd_close(r->mail_fd);

@@ -1,7 +1,10 @@
 /* spin.c - see spin_priv.h. */
 #include "spin_priv.h"
 #include <errno.h>
+#include <stdatomic.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -13,7 +16,9 @@
 
 #define SPIN_MIN_NS (8 * 1000ull)
 #define SPIN_MAX_NS (200 * 1000ull)
+#define SPIN_GUESS_NS (32 * 1000ull) /* until it is measured, or where it cannot be */
 #define SPIN_MAX_PENANCE 1024
+#define SPIN_PROBATION   32 /* sleeps before it is worth measuring */
 
 static uint64_t spin_now_ns(void)
 {
@@ -22,10 +27,57 @@ static uint64_t spin_now_ns(void)
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/* What a wake-up costs here: nobody asked yet, somebody measures, or nanoseconds. */
+#define SPIN_UNKNOWN   0ull
+#define SPIN_MEASURING 1ull
+static _Atomic uint64_t spin_host_wake_ns = SPIN_UNKNOWN;
+
 void spin_init(struct spin *s, uint64_t budget_ns)
 {
+	*s = (struct spin){ .budget_ns = budget_ns };
+	if (budget_ns == REACTOR_SPIN_AUTO) {
+		s->budget_ns = SPIN_GUESS_NS;
+		s->calibrate_in = SPIN_PROBATION;
+	}
 	/* the first guess is that it pays: the first misses correct it */
-	*s = (struct spin){ .budget_ns = budget_ns, .mean_gap_ns = budget_ns / 2 };
+	s->mean_gap_ns = s->budget_ns / 2;
+}
+
+void spin_fini(struct spin *s)
+{
+	thread_join(s->calibrator);
+	s->calibrator = NULL;
+}
+
+static void spin_measure(void *arg)
+{
+	cpu_set_t all;
+	(void)arg;
+	/* who asks may be pinned, and a wake-up usually comes from another processor */
+	memset(&all, 0xff, sizeof(all));
+	(void)sched_setaffinity(0, sizeof(all), &all); /* refused: measured where we are */
+	/* relaxed: the number is all there is to see */
+	atomic_store_explicit(&spin_host_wake_ns, reactor_measure_wake_ns(), memory_order_relaxed);
+}
+
+/* One sleep nearer to a measured budget. */
+static void spin_calibrate(struct spin *s)
+{
+	if (--s->calibrate_in)
+		return;
+	uint64_t ns = SPIN_UNKNOWN;
+	const struct thread_attr attr = { .name = "calibrate" };
+	if (atomic_compare_exchange_strong_explicit(&spin_host_wake_ns, &ns, SPIN_MEASURING,
+						    memory_order_relaxed, memory_order_relaxed)) {
+		if (thread_create(&s->calibrator, &attr, spin_measure, NULL))
+			atomic_store_explicit(&spin_host_wake_ns, SPIN_GUESS_NS,
+					      memory_order_relaxed);
+		ns = atomic_load_explicit(&spin_host_wake_ns, memory_order_relaxed);
+	}
+	if (ns == SPIN_MEASURING)
+		s->calibrate_in = SPIN_PROBATION; /* look again then */
+	else
+		s->budget_ns = ns;
 }
 
 static void spin_note_gap(struct spin *s, uint64_t gap_ns)
@@ -83,6 +135,8 @@ void spin_slept(struct spin *s)
 	uint64_t gap_ns = spin_now_ns() - s->idle_since_ns;
 	/* the budget is what a wake-up costs: take it off again */
 	spin_note_gap(s, gap_ns > s->budget_ns ? gap_ns - s->budget_ns : 0);
+	if (s->calibrate_in)
+		spin_calibrate(s);
 }
 
 /* --- measuring a wake-up: a number goes to a sleeping thread and back --- */
@@ -128,7 +182,7 @@ uint64_t reactor_measure_wake_ns(void)
 	CLEANUP(fd_cleanup) int there = eventfd(0, EFD_CLOEXEC);
 	CLEANUP(fd_cleanup) int back = eventfd(0, EFD_CLOEXEC);
 	struct spin_echo e = { .there = there, .back = back };
-	struct thread_attr attr = { .name = "calibrate" };
+	struct thread_attr attr = { .name = "calibrate-echo" };
 	struct thread *t;
 	uint64_t wake_ns = 0;
 	if (there >= 0 && back >= 0 && !thread_create(&t, &attr, spin_echo, &e)) {
@@ -137,5 +191,5 @@ uint64_t reactor_measure_wake_ns(void)
 		thread_join(t);
 	}
 	/* without descriptors or a thread: a guess in the middle */
-	return wake_ns ? min_u64(max_u64(wake_ns, SPIN_MIN_NS), SPIN_MAX_NS) : 4 * SPIN_MIN_NS;
+	return wake_ns ? min_u64(max_u64(wake_ns, SPIN_MIN_NS), SPIN_MAX_NS) : SPIN_GUESS_NS;
 }

@@ -10,22 +10,32 @@
  * between running dry and the next work tells whether it is likely to pay at all. A gap that was
  * slept through counts without the wake-up, so that slow wake-ups do not talk us out of spinning.
  * A thread that was preempted while spinning took the CPU from somebody: it stops for a while.
+ *
+ * An automatic budget is a guess until the cost of a wake-up is known: a fact about the host, so it
+ * is kept once for the process. Who wants it first has a thread measure it and joins that one.
  */
 #ifndef IOURING_SPIN_PRIV_H
 #define IOURING_SPIN_PRIV_H
 #include <stdbool.h>
 #include <stdint.h>
 
+struct thread;
+
 struct spin {
-	uint64_t budget_ns;   /* immutable; 0: never, UINT64_MAX: always */
+	uint64_t budget_ns;   /* 0: never, UINT64_MAX: always */
 	uint64_t mean_gap_ns; /* moving average, one eighth for the newest */
 	uint64_t idle_since_ns;
 	unsigned penance;     /* sleeps yet to come without spinning */
 	unsigned next_penance;
 	long preempted;       /* involuntary context switches so far */
+	unsigned calibrate_in; /* sleeps until the budget is to be known; 0: it is not asked for */
+	struct thread *calibrator; /* measures for the whole process; NULL: not ours to do */
 };
 
+/* @budget_ns as reactor_config.spin_ns: never, always, automatic or a time. */
 void spin_init(struct spin *s, uint64_t budget_ns);
+/* Joins the thread that measures, if it was ours. Zeroed is fine. */
+void spin_fini(struct spin *s);
 /* Out of work now: is it worth spinning? Starts the clock. */
 bool spin_begin(struct spin *s);
 /* Every few rounds of a spin: is the budget spent? */

@@ -30,6 +30,7 @@ enum reactor_engine {
 };
 
 #define REACTOR_SPIN_ALWAYS UINT64_MAX
+#define REACTOR_SPIN_AUTO   (UINT64_MAX - 1)
 
 struct reactor_config {
 	unsigned entries; /* submission queue entries, a power of two; completions get twice that */
@@ -37,8 +38,9 @@ struct reactor_config {
 	unsigned max_workers; /* kernel threads (pool: threads) that may block for it; 0: a default */
 	/*
 	 * Longest look-out for new work before it sleeps, when experience says that work comes
-	 * sooner; 0: sleep at once, REACTOR_SPIN_ALWAYS: never sleep. reactor_measure_wake_ns()
-	 * is a good value.
+	 * sooner; 0: sleep at once, REACTOR_SPIN_ALWAYS: never sleep. REACTOR_SPIN_AUTO: as long
+	 * as a wake-up costs on this host; measured once in the life of the process, beside the
+	 * work, when the first such reactor has slept a few times. So start-up is free of it.
 	 */
 	uint64_t spin_ns;
 };

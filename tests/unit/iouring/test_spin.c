@@ -89,6 +89,34 @@ static void a_wake_up_is_measured_within_reason(void **state)
 	assert_in_range(reactor_measure_wake_ns(), 8000, 200000);
 }
 
+static void an_automatic_budget_is_measured_after_some_sleeps(void **state)
+{
+	(void)state;
+	struct spin s, late;
+	spin_init(&s, REACTOR_SPIN_AUTO);
+	assert_null(s.calibrator);
+	uint64_t guess_ns = s.budget_ns;
+	assert_in_range(guess_ns, 8000, 200000);
+	unsigned sleeps = 0;
+	while (!s.calibrator && sleeps < 1000) {
+		assert_int_equal(s.budget_ns, guess_ns);
+		(void)spin_begin(&s);
+		spin_slept(&s);
+		sleeps++;
+	}
+	assert_in_range(sleeps, 8, 100); /* not at once: a start must not pay for it */
+	spin_fini(&s);			 /* waits for the result */
+	for (sleeps = 0; s.calibrate_in && sleeps < 1000; sleeps++)
+		spin_slept(&s);
+	assert_in_range(s.budget_ns, 8000, 200000);
+	assert_null(s.calibrator);
+	spin_init(&late, REACTOR_SPIN_AUTO); /* another of this process: no second measurement */
+	for (sleeps = 0; late.calibrate_in && sleeps < 1000; sleeps++)
+		spin_slept(&late);
+	assert_null(late.calibrator);
+	assert_int_equal(late.budget_ns, s.budget_ns);
+}
+
 /* --- with a reactor --- */
 
 struct ping {
@@ -155,6 +183,27 @@ static void a_reactor_that_spins_a_while_still_sleeps_and_wakes(void **state)
 	assert_int_equal(touched, 300);
 }
 
+static void an_adaptive_reactor_with_rare_work_does_not_spin(void **state)
+{
+	(void)state;
+	static struct uring_sys sys;
+	struct rig g;
+	unsigned touched = 0;
+	struct reactor_config cfg = { .entries = 8, .spin_ns = REACTOR_SPIN_AUTO };
+	sys = uring_sys_real;
+	rig_make_with(&g, &cfg, &sys);
+	rig_start(&g);
+	for (unsigned i = 0; i < 60; i++) {
+		rig_call(&g, touch, &touched);
+		usleep(2000); /* ten times the largest budget */
+	}
+	const struct reactor_stats *st = reactor_stats_of(g.r);
+	assert_in_range(atomic_load(&st->spins), 0, 15); /* the first few, until it knows better */
+	assert_true(atomic_load(&st->sleeps) >= 40);
+	rig_end(&g);
+	assert_int_equal(touched, 60);
+}
+
 int main(void)
 {
 	const struct CMUnitTest rules[] = {
@@ -164,10 +213,12 @@ int main(void)
 		cmocka_unit_test(the_budget_ends),
 		cmocka_unit_test(who_is_preempted_while_spinning_gives_way),
 		cmocka_unit_test(a_wake_up_is_measured_within_reason),
+		cmocka_unit_test(an_automatic_budget_is_measured_after_some_sleeps),
 	};
 	const struct CMUnitTest reactors[] = {
 		cmocka_unit_test(a_reactor_that_always_spins_sees_work_without_being_told),
 		cmocka_unit_test(a_reactor_that_spins_a_while_still_sleeps_and_wakes),
+		cmocka_unit_test(an_adaptive_reactor_with_rare_work_does_not_spin),
 	};
 	return cmocka_run_group_tests(rules, NULL, NULL) + rig_run_all(reactors);
 }
