@@ -32,12 +32,13 @@ struct blk_config {
 	char serial[20];           /* GET_ID answer, zero-padded, not terminated when full */
 	const cpu_set_t *cpus;     /* of the workers; NULL: anywhere */
 	uint64_t spin_ns;          /* of the workers: see vworker.h */
+	uint16_t nr_workers;       /* threads; 0: one for each queue */
 	struct blk_limits limits;
 };
 /*
- * One thread for each queue. -EINVAL: a count or a size out of range, or O_DIRECT on an image whose
- * io_align is larger than block_bytes: smaller writes would have to read and rewrite a block that
- * another queue may be writing, so they are not offered.
+ * Queue q is served by thread q % nr_workers. -EINVAL: a count or a size out of range, or O_DIRECT
+ * on an image whose io_align is larger than block_bytes: smaller writes would have to read and
+ * rewrite a block that another queue may be writing, so they are not offered.
  */
 MUST_CHECK int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg);
 /* The image has another size now: tell the driver. Control thread. -EINVAL: null back end. */

@@ -37,6 +37,7 @@ struct vm_disk_config {
 	cpu_set_t *cpus;      /* of the workers; NULL: anywhere */
 	enum vm_poll poll;
 	uint64_t poll_ns;     /* at most so long; 0: what a wake-up costs here */
+	unsigned workers;     /* threads; 0: auto */
 	bool may_be_any_format; /* format=auto: refuse what looks like another format */
 };
 

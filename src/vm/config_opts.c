@@ -284,8 +284,8 @@ static int disk_block_size(struct config_builder *b, struct vm_disk_config *d, c
 }
 
 /* What later versions will read. Saying so beats ignoring it. */
-static const char *const disk_later[] = { "workers", "packed", "bps", "iops",
-					  "wce", "multiple-workers", "async-executor" };
+static const char *const disk_later[] = { "packed", "bps", "iops", "wce",
+					  "multiple-workers", "async-executor" };
 
 static int disk_poll(struct config_builder *b, struct vm_disk_config *d, const char *v)
 {
@@ -334,7 +334,7 @@ static int disk_key(struct config_builder *b, struct vm_disk_config *d, struct k
 			return config_fail(b, "%s: not supported yet; leave it out", k);
 	if (!it->has_val || !*it->val)
 		return config_fail(b, "'%s' is unknown or lacks a value; known: path= ro root format= size= "
-				      "direct queues= queue-size= cpus= id= block-size= discard= poll= poll-us=", k);
+				      "direct queues= queue-size= cpus= id= block-size= discard= poll= poll-us= workers=", k);
 	if (!strcmp(k, "path"))
 		return opt_string(b, &d->path, it->val);
 	if (!strcmp(k, "id"))
@@ -351,12 +351,14 @@ static int disk_key(struct config_builder *b, struct vm_disk_config *d, struct k
 		return disk_poll(b, d, it->val);
 	if (!strcmp(k, "poll-us"))
 		return disk_poll_us(b, d, it->val);
+	if (!strcmp(k, "workers"))
+		return disk_number(b, it, 64, false, &d->workers);
 	if (!strcmp(k, "size"))
 		return disk_size(b, d, it->val);
 	if (!strcmp(k, "block-size") || !strcmp(k, "block_size"))
 		return disk_block_size(b, d, it->val);
 	return config_fail(b, "unknown key '%s'; known: path= ro root format= size= direct queues= "
-			      "queue-size= cpus= id= block-size= discard= poll= poll-us=", k);
+			      "queue-size= cpus= id= block-size= discard= poll= poll-us= workers=", k);
 }
 
 static int disk_add(struct config_builder *b, const char *value, bool path_first, bool is_readonly,
@@ -382,6 +384,11 @@ static int disk_add(struct config_builder *b, const char *value, bool path_first
 		return config_fail(b, "no path: give path=IMAGE");
 	if (d->path && d->null_bytes)
 		return config_fail(b, "size= and format=null go without path=");
+	if (d->poll_ns && d->poll != VM_POLL_ADAPTIVE)
+		return config_fail(b, "poll-us= goes with poll=adaptive only");
+	if (d->queues && d->workers > d->queues)
+		return config_fail(b, "workers=%u for %u queues; give no more than there are queues",
+				   d->workers, d->queues);
 	return 0;
 }
 
@@ -553,7 +560,8 @@ const struct config_option config_options[] = {
 	{ "rwdisk", 0, "PATH[,KEYS]", true, "writable disk", opt_rwdisk },
 	{ "block", 0,
 	  "path=PATH[,ro][,root][,format=raw|auto][,direct][,queues=N|auto][,queue-size=N]"
-	  "[,cpus=SET][,id=NAME][,block-size=N][,discard=on|off][,poll=adaptive|off|always][,poll-us=N]",
+	  "[,cpus=SET][,id=NAME][,block-size=N][,discard=on|off]"
+	  "[,poll=adaptive|off|always][,poll-us=N][,workers=N|auto]",
 	  true, "disk, in full; format=null,size=SIZE completes at once", opt_block },
 	{ "serial", 0,
 	  "type=stdout|file|unix|pty|syslog|sink[,hardware=serial|virtio-console][,num=1..4]"

@@ -1,34 +1,45 @@
 /* disk.c - from what the user said of a disk to a block device: in a machine, or served alone. */
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include "base/num.h"
 #include "vm_priv.h"
 
 #define DISK_QUEUE_SIZE 256
 
-/* Measured once: it takes about a millisecond. */
 static uint64_t disk_spin_ns(const struct vm_disk_config *d)
 {
-	static uint64_t wake_ns;
 	if (d->poll == VM_POLL_OFF)
 		return 0;
 	if (d->poll == VM_POLL_ALWAYS)
 		return REACTOR_SPIN_ALWAYS;
-	if (d->poll_ns)
-		return d->poll_ns;
-	if (!wake_ns)
-		wake_ns = reactor_measure_wake_ns();
-	return wake_ns;
+	return d->poll_ns ? d->poll_ns : REACTOR_SPIN_AUTO;
+}
+
+/* One for each queue, but no more than can run at once. */
+static uint16_t disk_workers(const struct vm_disk_config *d, unsigned queues)
+{
+	cpu_set_t mine;
+	if (d->workers)
+		return (uint16_t)min_u32(d->workers, queues);
+	if (sched_getaffinity(0, sizeof(mine), &mine))
+		return (uint16_t)queues;
+	if (d->cpus)
+		CPU_AND(&mine, &mine, d->cpus);
+	unsigned usable = (unsigned)CPU_COUNT(&mine);
+	return (uint16_t)(usable ? min_u32(usable, queues) : 1);
 }
 
 int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_config *d,
 		   struct afile *f, const char *name, unsigned auto_queues)
 {
+	unsigned queues = d->queues ? d->queues : auto_queues;
 	struct blk_config cfg = {
 		.name = name,
 		.file = f,
 		.null_bytes = d->null_bytes,
-		.nr_queues = (uint16_t)(d->queues ? d->queues : auto_queues),
+		.nr_queues = (uint16_t)queues,
+		.nr_workers = disk_workers(d, queues),
 		.queue_size = (uint16_t)(d->queue_size ? d->queue_size : DISK_QUEUE_SIZE),
 		.block_bytes = vm_disk_block_bytes(d, f),
 		.is_readonly = d->is_readonly,

@@ -104,7 +104,7 @@ static void blk_started(struct vworker_queue *wq)
 
 static void blk_stop_workers(struct blk *b)
 {
-	for (unsigned i = 0; b->workers && i < b->nr_queues; i++) {
+	for (unsigned i = 0; b->workers && i < b->nr_workers; i++) {
 		vworker_destroy(b->workers[i]);
 		b->workers[i] = NULL;
 	}
@@ -158,6 +158,20 @@ static int blk_map_queue(struct blk_queue *bq, uint16_t queue_size)
 	return 0;
 }
 
+/* A worker is called after the first of its queues; its ring has room for all of them. */
+static int blk_init_worker(struct blk *b, uint16_t idx, const struct blk_config *cfg)
+{
+	char name[16];
+	(void)snprintf(name, sizeof(name), "%.8s-q%u", cfg->name, idx); /* cut: only for people */
+	struct vworker_config wc = {
+		.name = name, .cpus = cfg->cpus, .entries = 64, .spin_ns = cfg->spin_ns
+	};
+	unsigned nr_queues = (cfg->nr_queues - idx - 1u) / b->nr_workers + 1;
+	while (wc.entries < BLK_MAX_ENTRIES && wc.entries < nr_queues * cfg->queue_size)
+		wc.entries *= 2;
+	return vworker_create(&b->workers[idx], &wc);
+}
+
 static int blk_init_queue(struct blk *b, uint16_t idx, const struct blk_config *cfg)
 {
 	struct blk_queue *bq = &b->queues[idx];
@@ -169,19 +183,9 @@ static int blk_init_queue(struct blk *b, uint16_t idx, const struct blk_config *
 	int err = blk_map_queue(bq, cfg->queue_size);
 	if (err)
 		return err;
-	char name[16];
-	(void)snprintf(name, sizeof(name), "%.8s-q%u", cfg->name, idx); /* cut: only for people */
-	struct vworker_config wc = {
-		.name = name, .cpus = cfg->cpus, .entries = 64, .spin_ns = cfg->spin_ns
-	};
-	while (wc.entries < cfg->queue_size)
-		wc.entries *= 2;
-	err = vworker_create(&b->workers[idx], &wc);
-	if (err)
-		return err;
 	bq->wq = (struct vworker_queue){ .dev = &b->dev,
 					 .idx = idx,
-					 .worker = b->workers[idx],
+					 .worker = b->workers[idx % b->nr_workers],
 					 .serve = blk_serve,
 					 .started = blk_started,
 					 .stopping = blk_limit_stopping };
@@ -202,7 +206,8 @@ static uint64_t blk_features(const struct blk *b)
 static bool blk_config_ok(const struct blk_config *cfg)
 {
 	return cfg->nr_queues && cfg->nr_queues <= VDEV_MAX_QUEUES && is_pow2(cfg->queue_size) &&
-	       cfg->queue_size <= VQ_MAX_SIZE && is_pow2(cfg->block_bytes) &&
+	       cfg->queue_size <= VQ_MAX_SIZE &&
+	       cfg->nr_workers <= cfg->nr_queues && is_pow2(cfg->block_bytes) &&
 	       cfg->block_bytes >= BLK_SECTOR && cfg->block_bytes <= 4096 &&
 	       (!cfg->file || cfg->file->io_align <= cfg->block_bytes);
 }
@@ -238,17 +243,20 @@ int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg
 	if (!b)
 		return -ENOMEM;
 	b->nr_queues = cfg->nr_queues;
-	b->queues = zalloc_aligned(cfg->nr_queues * sizeof(*b->queues));
-	b->workers = calloc(cfg->nr_queues, sizeof(struct vworker *));
+	b->nr_workers = cfg->nr_workers ? cfg->nr_workers : cfg->nr_queues;
+	b->queues = zalloc_aligned(b->nr_queues * sizeof(*b->queues));
+	b->workers = calloc(b->nr_workers, sizeof(struct vworker *));
 	if (!b->queues || !b->workers)
 		return -ENOMEM;
 	blk_init_back_end(b, cfg);
-	for (uint16_t i = 0; i < cfg->nr_queues; i++) {
-		int err = blk_init_queue(b, i, cfg);
-		if (err)
-			return err;
-	}
-	int err = vdev_init(&b->dev, &blk_ops, mem, cfg->nr_queues, cfg->queue_size,
+	int err = 0;
+	for (uint16_t i = 0; i < b->nr_workers && !err; i++)
+		err = blk_init_worker(b, i, cfg);
+	for (uint16_t i = 0; i < b->nr_queues && !err; i++)
+		err = blk_init_queue(b, i, cfg);
+	if (err)
+		return err;
+	err = vdev_init(&b->dev, &blk_ops, mem, cfg->nr_queues, cfg->queue_size,
 			    sizeof(struct virtio_blk_config), blk_features(b));
 	if (err)
 		return err;

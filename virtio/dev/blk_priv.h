@@ -22,6 +22,7 @@
 #define BLK_MAX_RANGES      32u          /* of one DISCARD or WRITE_ZEROES */
 #define BLK_BOUNCE_BYTES    (128u << 10) /* multiple of every io_align */
 #define BLK_NR_BOUNCES      8u           /* of one queue */
+#define BLK_MAX_ENTRIES     4096u        /* of a worker's ring; more wait their turn */
 #define BLK_MAX_RETRIES     64u          /* of one operation that says "again" */
 #define BLK_DISCARD_SECTORS (1u << 21)   /* 1 GiB: bounds the time of one fallocate */
 #define BLK_ZERO_SECTORS    (1u << 16)   /* 32 MiB, where zeroes may have to be written */
@@ -98,7 +99,7 @@ struct blk {
 	uint32_t block_bytes, seg_max;
 	bool is_readonly, has_discard;
 	uint8_t serial[VIRTIO_BLK_ID_BYTES];
-	uint16_t nr_queues;
+	uint16_t nr_queues, nr_workers; /* queue q belongs to worker q % nr_workers */
 	struct blk_queue *queues;
 	struct vworker **workers;
 	/* any thread */

@@ -1025,6 +1025,9 @@ static void odd_configurations_are_refused(void **state)
 	f->cfg.queue_size = 100;
 	assert_int_equal(blk_create(&d, f->v.mem, &f->cfg), -EINVAL);
 	f->cfg = good;
+	f->cfg.nr_workers = (uint16_t)(f->cfg.nr_queues + 1); /* more workers than queues */
+	assert_int_equal(blk_create(&d, f->v.mem, &f->cfg), -EINVAL);
+	f->cfg = good;
 	f->cfg.block_bytes = 1000;
 	assert_int_equal(blk_create(&d, f->v.mem, &f->cfg), -EINVAL);
 	f->cfg = good;

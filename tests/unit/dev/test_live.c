@@ -62,7 +62,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void start_block(struct fixture *f, bool is_direct)
+static void start_block_on(struct fixture *f, bool is_direct, uint16_t nr_workers)
 {
 	struct vdev *d;
 	const struct afile_config fc = { .path = f->path, .is_direct = is_direct };
@@ -73,6 +73,8 @@ static void start_block(struct fixture *f, bool is_direct)
 	struct blk_config cfg = { .name = "block0",
 				  .file = &f->file,
 				  .nr_queues = NR_QUEUES,
+				  .nr_workers = nr_workers,
+				  .spin_ns = nr_workers ? REACTOR_SPIN_AUTO : 0,
 				  .queue_size = 128,
 				  .has_discard = true,
 				  .serial = "live",
@@ -81,6 +83,11 @@ static void start_block(struct fixture *f, bool is_direct)
 	assert_int_equal(f->file.fd, -1);
 	drive_attach(&f->v, d);
 	drive_up(&f->v, ALL);
+}
+
+static void start_block(struct fixture *f, bool is_direct)
+{
+	start_block_on(f, is_direct, 0);
 }
 
 static enum reactor_engine engine;
@@ -279,6 +286,13 @@ static void four_queues_indirect(void **state)
 	f->v.use_indirect = true;
 	start_block(f, false);
 	play(f, true);
+}
+
+static void four_queues_on_three_workers(void **state)
+{
+	struct fixture *f = *state;
+	start_block_on(f, false, 3);
+	play(f, false);
 }
 
 static void four_queues_past_the_page_cache(void **state)
@@ -564,6 +578,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(four_queues_on_a_cached_file),
 		T(four_queues_indirect),
+		T(four_queues_on_three_workers),
 		T(four_queues_past_the_page_cache),
 		T(four_queues_past_the_page_cache_unaligned),
 		T(resets_in_the_middle_of_everything),

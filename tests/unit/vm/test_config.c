@@ -105,13 +105,14 @@ static void a_block_disk_takes_every_key(void **state)
 	struct fixture *f = *state;
 	assert_int_equal(set(f, "block", "path=a.img,ro,root,format=raw,direct,queues=3,queue-size=128,"
 					 "cpus=[0,1],id=data,block-size=4096,discard=off,"
-					 "poll=always,poll-us=50"), 0);
+					 "poll=adaptive,poll-us=50,workers=2"), 0);
 	const struct vm_disk_config *d = &f->c.disks[0];
 	assert_string_equal(d->path, "a.img");
 	assert_string_equal(d->id, "data");
-	assert_int_equal(d->poll, VM_POLL_ALWAYS);
-	assert_int_equal(d->poll_ns, 50000);
 	assert_true(d->is_readonly && d->is_root && d->is_direct && !d->may_be_any_format);
+	assert_int_equal(d->poll, VM_POLL_ADAPTIVE);
+	assert_int_equal(d->poll_ns, 50000);
+	assert_int_equal(d->workers, 2);
 	assert_int_equal(d->queues, 3);
 	assert_int_equal(d->queue_size, 128);
 	assert_int_equal(d->block_bytes, 4096);
@@ -166,6 +167,10 @@ static const struct {
 	{ "block", "path=a,poll=sometimes" },
 	{ "block", "path=a,poll-us=0" },
 	{ "block", "path=a,poll-us=10001" },
+	{ "block", "path=a,poll=always,poll-us=50" },
+	{ "block", "path=a,workers=0" },
+	{ "block", "path=a,workers=65" },
+	{ "block", "path=a,queues=2,workers=3" },
 	{ "block", "path=a,bps=1" },
 	{ "block", "path=a,colour=red" },
 	{ "block", "path=a,block-size=1000" },
