@@ -3,6 +3,11 @@
 #include "bench/cases.h"
 
 const struct bench_case *const bench_cases[] = {
+	&bench_bus_pio,
+	&bench_bus_mmio,
+	&bench_bus_mmio64,
+	&bench_bus_plugging,
+	&bench_bus_driver,
 	&bench_queue_split_direct,
 	&bench_queue_split_direct_driver,
 	&bench_queue_split_indirect,
