@@ -113,7 +113,7 @@ static bool ap_start(void)
 	icr_send((uint32_t)apic_id, ICR_INIT);
 	clock_delay_us(200);
 	icr_send((uint32_t)apic_id, ICR_SIPI | (AP_TRAMPOLINE >> 12));
-	for (uint64_t end = clock_after_ms(2000); !clock_passed(end);) {
+	for (uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS); !clock_passed(end);) {
 		if (__atomic_load_n(&mailbox.is_up, __ATOMIC_ACQUIRE))
 			return true;
 		cpu_pause();
@@ -125,7 +125,7 @@ bool smp_run(void (*fn)(void *), void *arg)
 {
 	if (!mailbox.is_up && !ap_start())
 		return false;
-	if (!smp_wait(5000))
+	if (!smp_wait(CLOCK_PATIENCE_MS))
 		return false;
 	mailbox.arg = arg;
 	__atomic_store_n(&mailbox.fn, fn,

@@ -7,22 +7,36 @@
 
 #define PM_TIMER_HZ   3579545u
 #define PM_TIMER_MASK 0xffffffu
+#define PAIR_TRIES    8
 
 static uint64_t tsc_khz = 2000000; /* a guess, where there is no ACPI timer */
 
+/* The host may hold us up between two instructions: the tightest of several tries. */
+void clock_read_pair(struct clock_pair *p, uint16_t pm_port)
+{
+	p->slack = ~0ul;
+	for (unsigned i = 0; i < PAIR_TRIES; i++) {
+		uint64_t before = rdtsc();
+		uint32_t pm = in32(pm_port);
+		uint64_t slack = rdtsc() - before;
+		if (slack < p->slack)
+			*p = (struct clock_pair){ before + slack / 2, slack, pm };
+	}
+}
+
 void clock_init(void)
 {
+	struct clock_pair a, b;
 	uint16_t port = acpi_pm_timer();
 	if (!port)
 		return;
-	uint32_t first = in32(port), ticks;
-	uint64_t tsc = rdtsc();
+	clock_read_pair(&a, port);
 	do {
-		ticks = (in32(port) - first) & PM_TIMER_MASK;
-	} while (ticks < PM_TIMER_HZ / 1000 && rdtsc() - tsc < 1000000000);
-	tsc = rdtsc() - tsc;
-	if (ticks)
-		tsc_khz = tsc * PM_TIMER_HZ / ticks / 1000;
+		clock_read_pair(&b, port);
+		b.pm = (b.pm - a.pm) & PM_TIMER_MASK;
+	} while (b.pm < PM_TIMER_HZ / 1000 && b.tsc - a.tsc < 1000000000);
+	if (b.pm)
+		tsc_khz = (b.tsc - a.tsc) * PM_TIMER_HZ / b.pm / 1000;
 }
 
 uint64_t clock_tsc_khz(void)

@@ -8,7 +8,7 @@
 #include "mem.h"
 #include "scene.h"
 
-#define OUTCOME_MS 500
+#define OUTCOME_MS CLOCK_PATIENCE_MS
 #define NEXT	   VRING_DESC_F_NEXT
 #define IN	   VRING_DESC_F_WRITE
 #define INDIRECT   VRING_DESC_F_INDIRECT

@@ -9,7 +9,7 @@
 #include "pci.h"
 #include "probe.h"
 
-#define WAIT_MS	   2000
+#define WAIT_MS	   CLOCK_PATIENCE_MS
 #define INTX_FIRST 16 /* IOAPIC pins of PCI interrupts */
 
 static enum verdict open_msix(struct probe *p)
@@ -114,21 +114,29 @@ static enum verdict mask_all(void)
 	return pends_and_delivers(&p, mask_function);
 }
 
-/* Two requests while masked are one interrupt afterwards. */
+/*
+ * Two requests while masked are one interrupt afterwards. The host may hold the device up between
+ * the second completion and its message, so one round of several has to show it; three never come.
+ */
 static enum verdict mask_merges(void)
 {
 	struct probe p;
 	CHECK_PASS(open_msix(&p));
 	uint8_t vector = (uint8_t)(VEC_MSI + p.ring.vector);
-	unsigned before = irq_count(vector);
-	mask_vector(&p, true);
-	CHECK_PASS(serve(&p));
-	CHECK_PASS(serve(&p));
-	clock_delay_us(1000);
-	mask_vector(&p, false);
-	CHECK(irq_wait(vector, before, WAIT_MS));
-	clock_delay_us(1000);
-	CHECK_EQ(irq_count(vector), before + 1);
+	bool is_merged = false;
+	for (unsigned round = 0; round < 8 && !is_merged; round++) {
+		unsigned before = irq_count(vector);
+		mask_vector(&p, true);
+		CHECK_PASS(serve(&p));
+		CHECK_PASS(serve(&p));
+		clock_delay_us(1000u << round);
+		mask_vector(&p, false);
+		CHECK(irq_wait(vector, before, WAIT_MS));
+		clock_delay_us(1000u << round);
+		is_merged = irq_count(vector) == before + 1;
+		CHECK(irq_count(vector) <= before + 2);
+	}
+	CHECK(is_merged);
 	CHECK(virtio_reset(&p.dev));
 	return PASS;
 }

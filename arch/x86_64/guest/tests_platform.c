@@ -102,16 +102,29 @@ static enum verdict acpi_tables(void)
 	return PASS;
 }
 
+/*
+ * It counts 3579.545 times a millisecond of the TSC, however long the host held us up in between;
+ * pit.channel2 compares the TSC with a clock of its own.
+ */
 static enum verdict pm_timer(void)
 {
+	struct clock_pair a, b;
 	uint16_t port = acpi_pm_timer();
 	if (!port)
 		return test_skip("no ACPI timer");
-	uint32_t a = in32(port);
-	clock_delay_us(1000);
-	uint32_t ticks = (in32(port) - a) & 0xffffff;
-	if (ticks < 3400 || ticks > 36000) /* 3579 a millisecond, and the host may be busy */
-		return test_fail("%u ticks in a millisecond", ticks);
+	for (unsigned i = 0; i < 5; i++) {
+		clock_read_pair(&a, port);
+		clock_delay_us(2000);
+		clock_read_pair(&b, port);
+		uint64_t us = (b.tsc - a.tsc) * 1000 / clock_tsc_khz();
+		uint64_t wanted = us * 3579545 / 1000000, ticks = (b.pm - a.pm) & 0xffffff;
+		uint64_t slack_us = (a.slack + b.slack) * 1000 / clock_tsc_khz();
+		uint64_t bound = wanted / 10 + slack_us * 4 + 8;
+		if (us > 4000000)
+			continue; /* it wrapped */
+		if (ticks + bound < wanted || ticks > wanted + bound)
+			return test_fail("%lu ticks in %lu us, not %lu", ticks, us, wanted);
+	}
 	return PASS;
 }
 
@@ -133,7 +146,7 @@ static uint64_t days_to_march(uint64_t y)
 	return y * 365 + y / 4 - y / 100 + y / 400 - 719468;
 }
 
-static uint64_t rtc_seconds(void)
+static uint64_t rtc_read(void)
 {
 	uint8_t mode = cmos_read(RTC_B);
 	for (unsigned i = 0; i < 10000 && (cmos_read(RTC_A) & RTC_A_UPDATING); i++)
@@ -146,6 +159,17 @@ static uint64_t rtc_seconds(void)
 	return ((days * 24 + hour) * 60 + min) * 60 + sec;
 }
 
+/* The fields of one moment: the host may hold us up between two of them. */
+static uint64_t rtc_seconds(void)
+{
+	uint64_t a, b = rtc_read();
+	do {
+		a = b;
+		b = rtc_read();
+	} while (a != b);
+	return b;
+}
+
 /* The host gives `epoch=`, the time when it started the machine. */
 static enum verdict rtc_time(void)
 {
@@ -153,7 +177,7 @@ static enum verdict rtc_time(void)
 	CHECK(cmos_read(RTC_D) & RTC_D_VALID);
 	CHECK(cmos_read(RTC_B) & RTC_B_24H);
 	uint64_t a = rtc_seconds(), b = rtc_seconds();
-	CHECK(b >= a && b - a <= 2);
+	CHECK(b >= a && b - a <= 60);
 	if (!epoch)
 		return test_skip("no epoch=; the clock says %lu", a);
 	if (a + 2 < epoch || a > epoch + 120)
@@ -164,11 +188,11 @@ static enum verdict rtc_time(void)
 static enum verdict rtc_ticks(void)
 {
 	uint64_t a = rtc_seconds(), begin = clock_us();
-	for (uint64_t end = clock_after_ms(3000); rtc_seconds() == a;)
+	for (uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS); rtc_seconds() == a;)
 		if (clock_passed(end))
 			return test_fail("stands still");
 	uint64_t b = rtc_seconds();
-	while (rtc_seconds() == b && clock_us() - begin < 4000000)
+	while (rtc_seconds() == b && clock_us() - begin < 2000 * CLOCK_PATIENCE_MS)
 		;
 	CHECK(rtc_seconds() > b);
 	return PASS;
@@ -183,7 +207,7 @@ static enum verdict pit_interrupts(void)
 	out8(PIT_COMMAND, 0x34); /* channel 0, both bytes, rate generator */
 	out8(PIT_CHANNEL0, (PIT_HZ / 1000) & 0xff);
 	out8(PIT_CHANNEL0, (PIT_HZ / 1000) >> 8);
-	uint64_t end = clock_after_ms(500);
+	uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS);
 	unsigned now;
 	do {
 		now = irq_count(VEC_PIC) + irq_count(VEC_PIC + 2);
@@ -205,7 +229,7 @@ static enum verdict pit_channel2(void)
 	uint64_t begin = clock_us();
 	CHECK(!(in8(PORT_B) & 0x20));
 	while (!(in8(PORT_B) & 0x20))
-		if (clock_us() - begin > 1000000)
+		if (clock_us() - begin > 1000 * CLOCK_PATIENCE_MS)
 			return test_fail("OUT2 never rises");
 	uint64_t us = clock_us() - begin;
 	if (us < 4000) /* 5 ms; a busy host may be late, never early */
@@ -217,7 +241,7 @@ static enum verdict timer_one_shot(void)
 {
 	unsigned before = irq_count(VEC_TIMER);
 	apic_timer(1000000, false);
-	CHECK(irq_wait(VEC_TIMER, before, 1000));
+	CHECK(irq_wait(VEC_TIMER, before, CLOCK_PATIENCE_MS));
 	clock_delay_us(5000);
 	CHECK_EQ(irq_count(VEC_TIMER), before + 1);
 	CHECK_EQ(apic_timer_left(), 0);
@@ -228,7 +252,7 @@ static enum verdict timer_periodic(void)
 {
 	unsigned before = irq_count(VEC_TIMER), now;
 	apic_timer(1000000, true);
-	uint64_t end = clock_after_ms(1000);
+	uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS);
 	do {
 		now = irq_count(VEC_TIMER);
 	} while (now - before < 5 && !clock_passed(end));
@@ -256,7 +280,7 @@ static enum verdict self_ipi(void)
 	for (unsigned i = 0; i < 10; i++) {
 		unsigned before = irq_count(VEC_TIMER);
 		apic_self_ipi(VEC_TIMER);
-		CHECK(irq_wait(VEC_TIMER, before, 1000));
+		CHECK(irq_wait(VEC_TIMER, before, CLOCK_PATIENCE_MS));
 	}
 	return PASS;
 }
@@ -270,7 +294,7 @@ static enum verdict irq_off_holds(void)
 	unsigned held = irq_count(VEC_TIMER);
 	irq_on();
 	CHECK_EQ(held, before);
-	CHECK(irq_wait(VEC_TIMER, before, 1000));
+	CHECK(irq_wait(VEC_TIMER, before, CLOCK_PATIENCE_MS));
 	return PASS;
 }
 
@@ -338,7 +362,7 @@ static enum verdict second_cpu(void)
 				return test_fail("stuck at turn %lu", i);
 		__atomic_store_n(&p.turn, i + 1, __ATOMIC_RELEASE);
 	}
-	CHECK(smp_wait(1000));
+	CHECK(smp_wait(CLOCK_PATIENCE_MS));
 	CHECK_EQ(p.cpu, 1);
 	return PASS;
 }

@@ -8,7 +8,7 @@
 #include "pci.h"
 #include "probe.h"
 
-#define WAIT_MS 2000
+#define WAIT_MS CLOCK_PATIENCE_MS
 
 static enum verdict ten_requests(uint64_t features, bool is_indirect)
 {

@@ -155,7 +155,7 @@ static bool queue_reset(const struct virtio *v, uint16_t index)
 {
 	COMMON_WRITE16(v, queue_select, index);
 	mmio_write16(v->common + COMMON_QUEUE_RESET, 1);
-	for (uint64_t end = clock_after_ms(1000); mmio_read16(v->common + COMMON_QUEUE_RESET);)
+	for (uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS); mmio_read16(v->common + COMMON_QUEUE_RESET);)
 		if (clock_passed(end))
 			return false;
 	return true;
@@ -221,7 +221,7 @@ static enum verdict doorbell_storm(void)
 			v = probe_once(&p, false);
 	}
 	__atomic_store_n(&s.is_over, true, __ATOMIC_RELEASE);
-	CHECK(smp_wait(5000));
+	CHECK(smp_wait(CLOCK_PATIENCE_MS));
 	CHECK(virtio_reset(&p.dev));
 	return v;
 }

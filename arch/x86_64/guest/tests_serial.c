@@ -93,7 +93,7 @@ static enum verdict interrupt(void)
 	ioapic_open(COM1_PIN, false);
 	out8(COM1 + UART_MCR, MCR_OUT2 | 0x03);
 	out8(COM1 + UART_IER, IER_THR);
-	bool is_taken = irq_wait(vector, before, 1000);
+	bool is_taken = irq_wait(vector, before, CLOCK_PATIENCE_MS);
 	uint8_t reason = in8(COM1 + UART_IIR), after = in8(COM1 + UART_IIR);
 	out8(COM1 + UART_IER, 0);
 	ioapic_close(COM1_PIN);

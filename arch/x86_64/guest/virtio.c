@@ -72,7 +72,7 @@ void virtio_add_status(const struct virtio *v, uint8_t bits)
 bool virtio_reset(const struct virtio *v)
 {
 	COMMON_WRITE8(v, device_status, 0);
-	for (uint64_t end = clock_after_ms(1000); virtio_status(v);)
+	for (uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS); virtio_status(v);)
 		if (clock_passed(end))
 			return false;
 	return true;
