@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/err.h"
 #include "base/num.h"
 #include "vm_priv.h"
+
+#define DISK_LOCK_WAIT_NS (2 * NSEC_PER_SEC)
+#define DISK_LOCK_TICK_NS (2 * 1000 * 1000ull)
 
 /* Open @path for reading; only regular files will do. A FIFO must not make us wait. */
 static int files_open(const char *option, const char *path, uint64_t *bytes)
@@ -123,10 +127,26 @@ static enum vm_status files_check_disk(const struct vm_disk_config *d, const str
 	return VM_EXIT_OK;
 }
 
+/*
+ * A process that was killed lets go of its image only when the last of its I/O has ended, a moment
+ * after it is gone itself. Whoever takes its place has to wait for that, or old writes could land
+ * after new ones.
+ */
+static int files_open_image(struct afile *f, const struct afile_config *cfg)
+{
+	const struct timespec tick = { 0, (long)DISK_LOCK_TICK_NS };
+	int err = afile_open(f, cfg);
+	for (uint64_t ns = 0; err == -EAGAIN && ns < DISK_LOCK_WAIT_NS; ns += DISK_LOCK_TICK_NS) {
+		(void)nanosleep(&tick, NULL); /* a short sleep is as good */
+		err = afile_open(f, cfg);
+	}
+	return err;
+}
+
 enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f)
 {
 	struct afile_config cfg = { d->path, d->is_readonly, d->is_direct, false };
-	int err = afile_open(f, &cfg);
+	int err = files_open_image(f, &cfg);
 	if (err)
 		return files_disk_error(d, err);
 	enum vm_status st = files_check_disk(d, f);
