@@ -375,6 +375,8 @@ static void prepare(struct client *c, struct run *r)
 			client_die("CPU %d: %s", c->o.cpu, strerror(errno));
 	}
 	client_make_memory(c);
+	for (unsigned i = 0; i < c->o.queues; i++)
+		client_ring_disarm(c, &c->q[i]);
 	client_connect(c);
 	uint64_t span = c->o.span && c->o.span < c->capacity_bytes ? c->o.span : c->capacity_bytes;
 	r->blocks = span / c->o.bs;

@@ -214,10 +214,8 @@ static void start_queue(struct client *c, uint32_t i)
 	set_state(c, VHOST_USER_SET_VRING_NUM, i, CLIENT_RING);
 	set_state(c, VHOST_USER_SET_VRING_BASE, i, base);
 	send_msg(c, VHOST_USER_SET_VRING_ADDR, 0, &a, sizeof(a), -1);
-	if (c->o.is_sleeping)
-		set_u64(c, VHOST_USER_SET_VRING_CALL, i, q->call);
-	else
-		set_u64(c, VHOST_USER_SET_VRING_CALL, i | VHOST_USER_NO_FD, -1);
+	/* a client that polls does not ask for calls; but some servers insist on the descriptor */
+	set_u64(c, VHOST_USER_SET_VRING_CALL, i, q->call);
 	set_u64(c, VHOST_USER_SET_VRING_KICK, i, q->kick);
 	set_state(c, VHOST_USER_SET_VRING_ENABLE, i, 1);
 }

@@ -1,0 +1,76 @@
+"""Servers of `vmm device block` for the tests: started, killed, started again."""
+import contextlib
+import subprocess
+import time
+from pathlib import Path
+
+from support.scratch import die_with_parent
+
+START_SECONDS = 20
+STOP_SECONDS = 30
+BUSY_NS = 10_000_000  # CPU time of threads that do more than start
+
+
+class Server:
+    """`vmm device block` on a socket in a scratch folder."""
+
+    def __init__(self, vmm, socket, keys):
+        self.command = [vmm, "device", "block", "--socket", str(socket), "--block", keys]
+        self.socket = socket
+        self.process = None
+
+    def start(self):
+        """Start it; it need not be ready yet."""
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+
+    def wait_ready(self):
+        """Until it listens. A stale socket of a killed server is there too: so only after the first start."""
+        limit = time.monotonic() + START_SECONDS
+        while not self.socket.exists():
+            if self.process.poll() is not None or time.monotonic() > limit:
+                raise RuntimeError(f"the server did not start: {self.process.poll()}")
+            time.sleep(0.005)
+
+    def wait_busy(self, seconds=START_SECONDS):
+        """Until its queues have done some work; False when they do none."""
+        limit = time.monotonic() + seconds
+        while self._queue_cpu_ns() < BUSY_NS:
+            if time.monotonic() > limit:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _queue_cpu_ns(self):
+        total = 0
+        for task in Path(f"/proc/{self.process.pid}/task").glob("*"):
+            with contextlib.suppress(OSError):  # it may end meanwhile
+                if "-q" in (task / "comm").read_text():
+                    total += int((task / "schedstat").read_text().split()[0])
+        return total
+
+    def kill(self):
+        """As by a crash."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """In order; its exit status, None when it hangs."""
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+
+@contextlib.contextmanager
+def serving(vmm, socket, keys):
+    """A server that runs inside, and is gone afterwards."""
+    server = Server(vmm, socket, keys)
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
