@@ -46,7 +46,7 @@ static int afile_dup(int fd, const struct afile_config *cfg)
 	return copy < 0 ? -errno : copy;
 }
 
-/* O_NONBLOCK: a FIFO without a peer, or a tape without a tape, must not hang us. Off again after. */
+/* O_NONBLOCK: a FIFO without a peer, a drive without a tape must not hang us. Off again after. */
 static int afile_open_path(const struct afile_config *cfg)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (cfg->is_readonly ? O_RDONLY : O_RDWR);

@@ -7,13 +7,15 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/err.h"
 #include "base/num.h"
+#include "sync/condvar.h"
+#include "sync/mutex.h"
 #include "sync/thread.h"
 
 struct pool {
@@ -24,11 +26,9 @@ struct pool {
 	/* reactor's thread */
 	struct pollfd *fds; /* of the waits, in their order; the first is news_fd */
 	size_t nr_fds_max;
-	/* under lock */
-	pthread_mutex_t lock;
-	pthread_cond_t more;
-	struct list todo, answered;
-	bool is_over;
+	/* the fields under lock */
+	SYNC_UNIT(mutex, lock, struct list todo; struct list answered; bool is_over;);
+	struct condvar more; /* something to do */
 	/* set under lock, looked at without */
 	_Atomic bool has_answers;
 };
@@ -75,22 +75,22 @@ static void pool_answer(struct pool *p, struct reactor_op *op, int32_t res)
 static void pool_work(void *arg)
 {
 	struct pool *p = arg;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	for (;;) {
 		struct list *l = list_pop_front(&p->todo);
 		if (!l && p->is_over)
 			break;
 		if (!l) {
-			pthread_cond_wait(&p->more, &p->lock);
+			condvar_wait(&p->more, &p->lock);
 			continue;
 		}
-		pthread_mutex_unlock(&p->lock);
+		mutex_unlock(&p->lock);
 		struct reactor_op *op = container_of(l, struct reactor_op, link);
 		int32_t res = pool_perform(op);
-		pthread_mutex_lock(&p->lock);
+		mutex_lock(&p->lock);
 		pool_answer(p, op, res);
 	}
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 }
 
 static void pool_cleanup(struct pool **p)
@@ -100,11 +100,12 @@ static void pool_cleanup(struct pool **p)
 
 int pool_create(struct pool **out, unsigned nr_threads)
 {
-	CLEANUP(pool_cleanup) struct pool *p = calloc(1, sizeof(*p));
+	CLEANUP(pool_cleanup) struct pool *p = aligned_alloc(CACHE_ALIGN, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->more, NULL);
+	memset(p, 0, sizeof(*p));
+	mutex_init(&p->lock);
+	condvar_init(&p->more);
 	list_init(&p->todo);
 	list_init(&p->answered);
 	p->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -127,14 +128,14 @@ void pool_destroy(struct pool *p)
 {
 	if (!p)
 		return;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	p->is_over = true;
-	pthread_cond_broadcast(&p->more);
-	pthread_mutex_unlock(&p->lock);
+	condvar_broadcast(&p->more);
+	mutex_unlock(&p->lock);
 	for (unsigned i = 0; i < p->nr_threads; i++)
 		thread_join(p->threads[i]);
-	pthread_mutex_destroy(&p->lock);
-	pthread_cond_destroy(&p->more);
+	mutex_fini(&p->lock);
+	condvar_fini(&p->more);
 	fd_close(p->news_fd);
 	free(p->threads);
 	free(p->fds);
@@ -159,10 +160,10 @@ bool pool_start(struct reactor *r, struct reactor_op *op)
 	}
 	if (op->state & OP_WAIT)
 		return true; /* the list of waits is all there is to it */
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	list_push_back(&p->todo, &op->link);
-	pthread_cond_signal(&p->more);
-	pthread_mutex_unlock(&p->lock);
+	condvar_signal(&p->more);
+	mutex_unlock(&p->lock);
 	return true;
 }
 
@@ -305,7 +306,7 @@ bool pool_reap(struct reactor *r)
 	/* acquire: as in pool_has_news() */
 	if (!atomic_load_explicit(&p->has_answers, memory_order_acquire))
 		return false;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	struct list got;
 	list_init(&got);
 	for (struct list *l; (l = list_pop_front(&p->answered));)
@@ -313,7 +314,7 @@ bool pool_reap(struct reactor *r)
 	eventfd_t ignored;
 	(void)eventfd_read(p->news_fd, &ignored); /* EAGAIN: nothing to take back */
 	atomic_store_explicit(&p->has_answers, false, memory_order_relaxed);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	for (struct list *l; (l = list_pop_front(&got)); any = true) {
 		struct reactor_op *op = container_of(l, struct reactor_op, link);
 		op_done(r, op, (int32_t)op->len);

@@ -51,7 +51,7 @@ const char *reactor_engine_name(const struct reactor *r)
 
 static void reactor_wake(struct reactor *r)
 {
-	/* pairs with the fence in reactor_sleep(): either we see it asleep, or it sees what we left */
+	/* pairs with the fence in reactor_sleep(): we see it asleep, or it sees what we left */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&r->is_asleep, memory_order_relaxed) &&
 	    atomic_exchange_explicit(&r->is_asleep, false, memory_order_relaxed)) {
@@ -186,7 +186,8 @@ static bool reactor_spin(struct reactor *r)
 	reactor_count(&r->stats.spins);
 	do {
 		for (unsigned i = 0; i < REACTOR_SPIN_ROUNDS; i++) {
-			if (reactor_has_news(r) || reactor_take_mail(r) || reactor_poll_sources(r) ||
+			if (reactor_has_news(r) || reactor_take_mail(r) ||
+			    reactor_poll_sources(r) ||
 			    atomic_load_explicit(&r->stop_wanted, memory_order_relaxed)) {
 				reactor_count(&r->stats.spin_hits);
 				spin_hit(&r->spin);

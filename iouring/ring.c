@@ -167,6 +167,6 @@ int uring_enter(struct uring *u, bool wait)
 			return 0;
 		if (!got)
 			return -EAGAIN;
-		/* it stopped behind an entry it refused, whose completion tells: on with the rest */
+		/* it stopped behind an entry it refused: that one's completion tells, go on */
 	}
 }

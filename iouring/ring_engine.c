@@ -10,8 +10,9 @@
 
 /* The kernel reads the time of a timeout where the operation keeps it. */
 static_assert(offsetof(struct reactor_op, off) ==
-		      offsetof(struct reactor_op, addr) + sizeof(uint64_t) &&
-	      sizeof(struct __kernel_timespec) == 2 * sizeof(uint64_t), "addr and off are a timespec");
+			      offsetof(struct reactor_op, addr) + sizeof(uint64_t) &&
+		      sizeof(struct __kernel_timespec) == 2 * sizeof(uint64_t),
+	      "addr and off are a timespec");
 
 /* The kernel takes the two halves the other way round on big-endian machines. */
 static uint32_t ring_poll_mask(uint32_t events)
@@ -128,7 +129,8 @@ bool ring_reap(struct reactor *r)
 	unsigned budget = r->ring.io.cq.ring_entries;
 	bool any = false;
 	while (budget-- && uring_pop_completion(&r->ring, &user_data, &res)) {
-		struct reactor_op *op = (struct reactor_op *)(uintptr_t)(user_data & ~RING_OF_CANCEL);
+		uintptr_t whose = user_data & ~RING_OF_CANCEL;
+		struct reactor_op *op = (struct reactor_op *)whose;
 		any = true;
 		if (unlikely(user_data & RING_OF_CANCEL))
 			ring_cancel_answered(r, op, res);

@@ -49,8 +49,8 @@ void uring_enable(struct uring *u, unsigned max_workers);
 void uring_disable(struct uring *u); /* same thread, at the end */
 
 /*
- * Submit what is queued; with @wait, sleep until there is a completion. 0, or -EINTR (a signal came),
- * -EAGAIN (the kernel is out of memory: later), -EBUSY (completions must be taken first).
+ * Submit what is queued; with @wait, sleep until there is a completion. 0, or -EINTR (a signal
+ * came), -EAGAIN (the kernel is out of memory: later), -EBUSY (completions must be taken first).
  */
 MUST_CHECK int uring_enter(struct uring *u, bool wait);
 

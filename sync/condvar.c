@@ -109,7 +109,7 @@ static bool condvar_picks(const struct waiter *w, bool is_all, bool is_shared, b
 
 static void condvar_wake(struct condvar *c, bool is_all)
 {
-	/* relaxed: who waits enqueued itself under the mutex, before we changed the world under it */
+	/* relaxed: who waits enqueued itself under the mutex, before we changed the world */
 	if (!(atomic_load_explicit(&c->bits, memory_order_relaxed)))
 		return;
 	struct list woken;

@@ -1,6 +1,6 @@
 /*
- * mpmc.c - see sync/mpmc.h. Each cell carries the number of the turn it is ready for: n for the push
- * that takes ticket n, n + 1 for the pop with that ticket, n + capacity for the next push.
+ * mpmc.c - see sync/mpmc.h. Each cell carries the number of the turn it is ready for: n for the
+ * push that takes ticket n, n + 1 for the pop with that ticket, n + capacity for the next push.
  */
 #include "sync/mpmc.h"
 #include <errno.h>

@@ -1,5 +1,5 @@
 /*
- * mutex.c - see sync/mutex.h. Who cannot have the lock queues itself and sleeps on a word of its own.
+ * mutex.c - see sync/mutex.h. Who cannot have the lock queues up and sleeps on a word of its own.
  * An unlock that finds waiters wakes one writer or all readers, which then compete with whoever is
  * running; until one of them has run, MUTEX_WAKING keeps further unlocks from waking more.
  */
@@ -33,7 +33,7 @@ void mutex_fini(struct mutex *m)
 
 /* --- the queue --- */
 
-/* Take MUTEX_SPIN, if the bits allow: @must are all set, @must_not all clear. False: they do not. */
+/* Take MUTEX_SPIN, if the bits allow: @must all set, @must_not all clear. False: they do not. */
 static bool mutex_open_queue(struct mutex *m, uint32_t must, uint32_t must_not, uint32_t set)
 {
 	uint32_t old = atomic_load_explicit(&m->s.bits, memory_order_relaxed);

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "sync/rcu.h"
 
-/* Sent by thread_signal(). Ignored by default, used by no shell; not a real-time one: those queue up. */
+/* Sent by thread_signal(): ignored by default, sent by no shell, not real-time (those queue up). */
 #define THREAD_SIGNAL SIGURG
 
 struct thread {
@@ -87,7 +87,7 @@ static void *thread_main(void *self)
 	struct thread *t = self;
 	t->tid = gettid();
 	t->err = thread_apply_attr(t);
-	bool is_fit = !t->err; /* a failed creator frees t once started is posted and we are joined */
+	bool is_fit = !t->err; /* once started is posted t is the creator's again */
 	sem_post(&t->started);
 	if (is_fit) {
 		rcu_enter_thread();

@@ -15,7 +15,7 @@
 #include "base/compiler.h"
 
 struct afile_config {
-	const char *path; /* /proc/self/fd/N and /dev/fd/N: a duplicate of an inherited descriptor */
+	const char *path; /* /proc/self/fd/N, /dev/fd/N: a duplicate of an inherited descriptor */
 	bool is_readonly;
 	bool is_direct;   /* O_DIRECT */
 	bool no_lock;     /* do not take the image lock */

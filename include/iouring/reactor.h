@@ -35,7 +35,7 @@ enum reactor_engine {
 struct reactor_config {
 	unsigned entries; /* submission queue entries, a power of two; completions get twice that */
 	enum reactor_engine engine;
-	unsigned max_workers; /* kernel threads (pool: threads) that may block for it; 0: a default */
+	unsigned max_workers; /* threads (the kernel's, the pool's) that may block; 0: a default */
 	/*
 	 * Longest look-out for new work before it sleeps, when experience says that work comes
 	 * sooner; 0: sleep at once, REACTOR_SPIN_ALWAYS: never sleep. REACTOR_SPIN_AUTO: as long
@@ -73,7 +73,7 @@ struct reactor_source {
 	void (*disarm)(struct reactor_source *s);
 };
 
-/* A function to run on the reactor's thread; embedded in the caller's message, its own again when fn runs. */
+/* A function to run on the reactor's thread. The caller's memory, its own again when fn runs. */
 struct reactor_msg {
 	struct mpsc_node node;
 	void (*fn)(struct reactor_msg *m);
@@ -96,9 +96,9 @@ void reactor_add_source(struct reactor *r, struct reactor_source *s);
 void reactor_del_source(struct reactor *r, struct reactor_source *s);
 
 /*
- * Operations. Buffers and iovecs stay valid until done(). @off -1: a stream (pipe, terminal, eventfd):
- * waits until it is ready. -EINTR is retried, and so is -EAGAIN as far as that makes sense;
- * a short count is the caller's to deal with.
+ * Operations. Buffers and iovecs stay valid until done(). @off -1: a stream (pipe, terminal,
+ * eventfd), which waits until it is ready. -EINTR is retried, and so is -EAGAIN as far as that
+ * makes sense; a short count is the caller's to deal with.
  */
 void reactor_readv(struct reactor *r, struct reactor_op *op, int fd, const struct iovec *iov,
 		   unsigned nr, int64_t off);
@@ -111,7 +111,7 @@ void reactor_fallocate(struct reactor *r, struct reactor_op *op, int fd, int mod
 void reactor_poll_fd(struct reactor *r, struct reactor_op *op, int fd, uint32_t events);
 /* done(op, -ETIME) after @ns nanoseconds, or -ECANCELED. */
 void reactor_timeout(struct reactor *r, struct reactor_op *op, uint64_t ns);
-/* Ask a wait in flight to end early: -ECANCELED unless it was faster. File I/O is not interrupted. */
+/* Ask a wait to end early: -ECANCELED unless it was faster. File I/O is not interrupted. */
 void reactor_cancel(struct reactor *r, struct reactor_op *op);
 
 /* So far. Written by the reactor's thread only, readable from any. */

@@ -17,8 +17,8 @@
  *	  }
  *
  * Together?  everything with everything: freely.
- * Order:     what preceded a notify is visible after the wait it ended; a condition made true before
- *            the notify is seen by the look after the prepare, or the wait does not sleep.
+ * Order:     what preceded a notify is visible after the wait it ended; a condition made true
+ *            before the notify is seen by the look after the prepare, or the wait does not sleep.
  * Progress:  notify: without waiters a fence and a load; prepare, cancel wait-free.
  * Lifetime:  nobody waits and all notifies have returned.
  */

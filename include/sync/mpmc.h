@@ -7,8 +7,8 @@
  * Spec:    docs/concurrency.md, "Queues"; tests/models/mpmc.pml.
  *
  * Together?  everything with everything: freely.
- * Order:     what preceded mpmc_push() is visible after the mpmc_pop() that returns the item; items of
- *            one producer come out in order.
+ * Order:     what preceded mpmc_push() is visible after the mpmc_pop() that returns the item; items
+ *            of one producer come out in order.
  * Progress:  no locks, but a thread stopped in the middle of a push (pop) lets the queue look empty
  *            (full) to the others once they have come round to its place.
  * Lifetime:  all threads have left before mpmc_destroy().

@@ -8,8 +8,8 @@
  *
  * Together?  lock excludes everything; lock_shared excludes lock only.
  * Order:     an unlock happens before every later lock that it let succeed.
- * Progress:  blocking. Not fair, but nobody starves: who was woken MUTEX_PATIENCE times in vain goes
- *            to the head of the queue and holds off all that come new.
+ * Progress:  blocking. Not fair, but nobody starves: who was woken MUTEX_PATIENCE times in vain
+ *            goes to the head of the queue and holds off all that come new.
  * Lifetime:  at mutex_fini() nobody holds it, waits for it, or is still inside an unlock: a holder
  *            may not free what the lock stands in unless it knows that the others have left.
  *

@@ -17,10 +17,10 @@
  * signals go to fn(ctx) on the signalling thread instead (INTx lines, tests).
  */
 struct notifier {
-	int fd;                           /* immutable; -1: function only */
-	bool owns_fd;                     /* immutable; so that fini of a zeroed one closes nothing */
-	_Atomic(void (*)(void *ctx)) fn;  /* NULL: the eventfd */
-	void *ctx;                        /* immutable once fn was set */
+	int fd;                          /* immutable; -1: function only */
+	bool owns_fd;                    /* immutable; fini of a zeroed one closes nothing */
+	_Atomic(void (*)(void *ctx)) fn; /* NULL: the eventfd */
+	void *ctx;                       /* immutable once fn was set */
 };
 
 /* With an eventfd, non-blocking and close-on-exec. */

@@ -30,7 +30,7 @@ struct seqlock {
 } CACHE_ALIGNED;
 SYNC_UNIT_ASSERT(seqlock);
 
-/* The value: an array of words, so that a torn read is defined behaviour. SEQLOCK_WORDS(type) of them. */
+/* The value is SEQLOCK_WORDS(type) atomic words, so that a torn read is defined behaviour. */
 #define SEQLOCK_WORDS(type) ((sizeof(type) + sizeof(uint64_t) - 1) / sizeof(uint64_t))
 
 void seqlock_init(struct seqlock *l);

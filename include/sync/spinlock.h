@@ -8,7 +8,7 @@
  *
  * Together?  holders exclude each other.
  * Order:     an unlock happens before the next lock.
- * Progress:  blocking, unfair. A waiter gives its CPU away once the holder has probably lost its own.
+ * Progress:  blocking, unfair. A waiter gives its CPU away once the holder has surely lost its.
  * Lifetime:  nobody holds it or waits for it at the end; nothing to release.
  */
 #ifndef SYNC_SPINLOCK_H

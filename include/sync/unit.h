@@ -6,7 +6,7 @@
  * Errors:  none.
  * Spec:    docs/concurrency.md, "Units".
  *
- * Why 128: the adjacent-line prefetcher fetches lines in pairs, some arm cores have lines that long.
+ * Why 128: the adjacent-line prefetcher fetches pairs of lines, some arm cores have lines so long.
  * Why together: who takes the lock is about to touch the data; one transfer of the line does both.
  * Why alone: who polls a neighbour must not slow the owner down.
  */

@@ -1,7 +1,7 @@
 /*
- * stress_mutex.c - every way to take and not to get the mutex, at random, by more threads than there
- * are CPUs, with waits on a condition variable in between. What it protects is plain memory, so
- * that TSan sees each failure of exclusion.
+ * stress_mutex.c - every way to take and not to get the mutex, at random, by more threads than
+ * there are CPUs, with waits on a condition variable in between. What it protects is plain memory,
+ * so that TSan sees each failure of exclusion.
  */
 #include "sync/mutex.h"
 #include <stdio.h>

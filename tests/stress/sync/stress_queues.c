@@ -1,6 +1,6 @@
 /*
- * stress_queues.c - the queues with consumers that sleep when they are empty (and producers when they
- * are full): what is in a queue must arrive once, and nobody may sleep through it.
+ * stress_queues.c - the queues with consumers that sleep when they are empty (and producers when
+ * they are full): what is in a queue must arrive once, and nobody may sleep through it.
  */
 #include <stdio.h>
 #include <stdlib.h>

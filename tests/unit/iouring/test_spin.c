@@ -41,7 +41,7 @@ static void long_gaps_stop_it_and_short_ones_bring_it_back(void **state)
 	}
 	assert_in_range(slept, 1, 10);
 	unsigned short_gaps = 0;
-	while (!spin_begin(&s) && short_gaps < 100) { /* a wake-up's worth of sleep: no gap at all */
+	while (!spin_begin(&s) && short_gaps < 100) { /* a wake-up's worth of sleep: no gap */
 		spin_slept(&s);
 		short_gaps++;
 	}

@@ -52,7 +52,7 @@ static void readers_see_whole_snapshots_while_they_change(void **state)
 		rcu_publish(current, snapshot_of(i));
 		if (i % 2) {
 			rcu_synchronize();
-			old->a = -1; /* a reader still there would see it torn, and the sanitizers */
+			old->a = -1; /* a reader still there would see it torn */
 			free(old);
 		} else {
 			rcu_defer(free, old);
