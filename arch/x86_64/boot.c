@@ -43,7 +43,7 @@ int boot_file_bytes(uint64_t *out, int fd, const char **why)
 int machine_probe_kernel(struct kernel_info *out, int fd, const char **why)
 {
 	uint8_t magic[4] = { 0 };
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	*why = NULL;
 	int err = boot_file_bytes(&bytes, fd, why);
 	if (err)

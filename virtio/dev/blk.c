@@ -183,6 +183,7 @@ static int blk_init_queue(struct blk *b, uint16_t idx, const struct blk_config *
 	int err = blk_map_queue(bq, cfg->queue_size);
 	if (err)
 		return err;
+	BUG_ON(!b->nr_workers);
 	bq->wq = (struct vworker_queue){ .dev = &b->dev,
 					 .idx = idx,
 					 .worker = b->workers[idx % b->nr_workers],
