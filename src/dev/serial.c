@@ -20,6 +20,7 @@
 #define SERIAL_IIR_FIFOS 0xc0 /* FIFOs are on */
 #define SERIAL_LINES_UP	 (UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS)
 #define SERIAL_DIVISOR	 1 /* 115200 */
+#define SERIAL_POLLS	 4 /* idle reads of LSR in a row, of which Linux's start-up does two */
 
 /* --- receiver --- */
 
@@ -47,11 +48,12 @@ uint32_t serial_in_room(const struct serial *s)
 
 /*
  * Does the guest take input? It says so by enabling the receive interrupt, or by asking for data
- * twice in a row. Before that, bytes would meet a driver that is still clearing FIFOs and get lost.
+ * again and again. Before that, bytes would meet a driver that is still clearing FIFOs and get
+ * lost.
  */
 static bool serial_is_listening(const struct serial *s)
 {
-	return !(s->mcr & UART_MCR_LOOP) && (s->ier & UART_IER_RDI || s->lsr_polled);
+	return !(s->mcr & UART_MCR_LOOP) && (s->ier & UART_IER_RDI || s->lsr_polls >= SERIAL_POLLS);
 }
 
 void serial_feed(struct serial *s)
@@ -241,10 +243,15 @@ static uint8_t serial_read_lsr(struct serial *s) MUST_HOLD(&s->lock)
 	s->lsr_errors = 0;
 	if (serial_is_thr_empty(s))
 		v |= UART_LSR_THRE | UART_LSR_TEMT;
-	if (s->lsr_polled)
+	if (s->lsr_polls >= SERIAL_POLLS)
 		serial_feed(s);
 	if (serial_rx_count(s))
 		v |= UART_LSR_DR;
+	/* whoever waits for the transmitter stops reading when it is empty */
+	if (v != (UART_LSR_THRE | UART_LSR_TEMT))
+		s->lsr_polls = 0;
+	else if (s->lsr_polls < SERIAL_POLLS)
+		s->lsr_polls++;
 	return v;
 }
 
@@ -323,9 +330,9 @@ static uint8_t serial_read_port(void *ctx, unsigned reg)
 {
 	struct serial *s = ctx;
 	mutex_lock(&s->lock);
-	s->lsr_polled &= reg == UART_LSR;
+	if (reg != UART_LSR)
+		s->lsr_polls = 0;
 	uint8_t v = serial_reg_of(s, reg)->read(s);
-	s->lsr_polled = reg == UART_LSR && !(v & UART_LSR_DR);
 	serial_update_irq(s);
 	mutex_unlock(&s->lock);
 	return v;
@@ -335,7 +342,7 @@ static void serial_write_port(void *ctx, unsigned reg, uint8_t v)
 {
 	struct serial *s = ctx;
 	mutex_lock(&s->lock);
-	s->lsr_polled = false;
+	s->lsr_polls = 0;
 	serial_reg_of(s, reg)->write(s, v);
 	serial_update_irq(s);
 	mutex_unlock(&s->lock);

@@ -4,8 +4,9 @@
 #include "rendezvous.h"
 #include "serial_priv.h"
 
-#define SERIAL_HANGUP_NS (100 * 1000 * 1000ull) /* a pty nobody has open is looked at that often   \
-						 */
+#define SERIAL_HANGUP_NS                                                                           \
+	(100 * 1000 * 1000ull) /* a pty nobody has open is looked at that often                    \
+				*/
 
 /* --- ring --- */
 
