@@ -20,8 +20,8 @@
 
 #define BAR_BYTES 0x8000ull
 #define NR_ADDRS  4096u /* a power of two */
-#define MMIO32	  0xc0000000ull
-#define MMIO64	  0x4000000000ull
+#define MMIO32    0xc0000000ull
+#define MMIO64    0x4000000000ull
 #define PIO_BYTES 8u
 
 /* A line each: their registers are not neighbours in a machine either. */

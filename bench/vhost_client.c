@@ -33,7 +33,7 @@ struct run {
 	uint64_t blocks;              /* of o->bs in the span */
 	uint64_t cursor;              /* sequential */
 	uint64_t since_flush, last_done_ns;
-	uint32_t *seq;                /* verify: what a block holds; 0: not known */
+	uint32_t *seq; /* verify: what a block holds; 0: not known */
 	uint8_t *is_busy;
 	uint32_t next_seq;
 	uint64_t rng;
@@ -138,7 +138,8 @@ static void block_check(const struct client *c, const struct client_req *q, uint
 static uint64_t pick_block(struct client *c, struct run *r)
 {
 	for (;;) {
-		uint64_t b = c->o.is_sequential ? r->cursor++ % r->blocks : rng_next(&r->rng) % r->blocks;
+		uint64_t b = c->o.is_sequential ? r->cursor++ % r->blocks
+						: rng_next(&r->rng) % r->blocks;
 		if (!r->is_busy || !r->is_busy[b])
 			return b;
 	}
@@ -288,15 +289,17 @@ static void report(const struct client *c, const struct run *r, double seconds, 
 		   uint64_t own_ns)
 {
 	double n = r->done ? (double)r->done : 1;
-	(void)printf("{\"requests\": %llu, \"seconds\": %.6f, \"iops\": %.1f, \"server_cpu_ns\": %.2f, "
-		     "\"client_cpu_ns\": %.2f, \"kicks\": %.5f, \"interrupts\": %.5f, \"flushes\": %llu, "
-		     "\"p50_us\": %.3f, \"p90_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f, "
-		     "\"verified\": %llu, \"reconnects\": %llu}\n",
-		     (unsigned long long)r->done, seconds, n / seconds, (double)cpu_ns / n,
-		     (double)own_ns / n, (double)c->kicks / n, (double)c->calls / n,
-		     (unsigned long long)r->flushes, percentile_us(r, 0.5), percentile_us(r, 0.9),
-		     percentile_us(r, 0.99), percentile_us(r, 0.999), (unsigned long long)r->verified,
-		     (unsigned long long)c->reconnects);
+	(void)printf(
+		"{\"requests\": %llu, \"seconds\": %.6f, \"iops\": %.1f, \"server_cpu_ns\": %.2f, "
+		"\"client_cpu_ns\": %.2f, \"kicks\": %.5f, \"interrupts\": %.5f, \"flushes\": "
+		"%llu, "
+		"\"p50_us\": %.3f, \"p90_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f, "
+		"\"verified\": %llu, \"reconnects\": %llu}\n",
+		(unsigned long long)r->done, seconds, n / seconds, (double)cpu_ns / n,
+		(double)own_ns / n, (double)c->kicks / n, (double)c->calls / n,
+		(unsigned long long)r->flushes, percentile_us(r, 0.5), percentile_us(r, 0.9),
+		percentile_us(r, 0.99), percentile_us(r, 0.999), (unsigned long long)r->verified,
+		(unsigned long long)c->reconnects);
 }
 
 /* A second pass over all that was ever written: nothing may have come later than it should. */
@@ -327,42 +330,78 @@ static unsigned number(const char *text, unsigned long max)
 static void parse(struct client_options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "socket", 1, NULL, 's' },	{ "queues", 1, NULL, 'q' },
-		{ "depth", 1, NULL, 'd' },	{ "bs", 1, NULL, 'b' },
-		{ "write", 1, NULL, 'w' },	{ "flush-every", 1, NULL, 'f' },
-		{ "span-mib", 1, NULL, 'm' },	{ "seconds", 1, NULL, 't' },
-		{ "packed", 0, NULL, 'P' },	{ "indirect", 0, NULL, 'I' },
-		{ "sleep", 0, NULL, 'S' },	{ "sequential", 0, NULL, 'L' },
-		{ "verify", 0, NULL, 'V' },	{ "reconnect", 0, NULL, 'R' },
-		{ "pid", 1, NULL, 'p' },	{ "cpu", 1, NULL, 'c' },
-		{ "seed", 1, NULL, 'x' },	{ 0 },
+		{ "socket", 1, NULL, 's' },   { "queues", 1, NULL, 'q' },
+		{ "depth", 1, NULL, 'd' },    { "bs", 1, NULL, 'b' },
+		{ "write", 1, NULL, 'w' },    { "flush-every", 1, NULL, 'f' },
+		{ "span-mib", 1, NULL, 'm' }, { "seconds", 1, NULL, 't' },
+		{ "packed", 0, NULL, 'P' },   { "indirect", 0, NULL, 'I' },
+		{ "sleep", 0, NULL, 'S' },    { "sequential", 0, NULL, 'L' },
+		{ "verify", 0, NULL, 'V' },   { "reconnect", 0, NULL, 'R' },
+		{ "pid", 1, NULL, 'p' },      { "cpu", 1, NULL, 'c' },
+		{ "seed", 1, NULL, 'x' },     { 0 },
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
 		switch (opt) {
-		case 's': o->socket = optarg; break;
-		case 'q': o->queues = number(optarg, CLIENT_MAX_QUEUES); break;
-		case 'd': o->depth = number(optarg, CLIENT_MAX_DEPTH); break;
-		case 'b': o->bs = number(optarg, CLIENT_MAX_BS); break;
-		case 'w': o->write_percent = number(optarg, 100); break;
-		case 'f': o->flush_every = number(optarg, 1u << 30); break;
-		case 'm': o->span = (uint64_t)number(optarg, 1u << 24) << 20; break;
-		case 't': o->seconds = strtod(optarg, NULL); break;
-		case 'P': o->is_packed = true; break;
-		case 'I': o->is_indirect = true; break;
-		case 'S': o->is_sleeping = true; break;
-		case 'L': o->is_sequential = true; break;
-		case 'V': o->is_verifying = true; break;
-		case 'R': o->has_reconnect = true; break;
-		case 'p': o->server_pid = (int)number(optarg, INT32_MAX); break;
-		case 'c': o->cpu = (int)number(optarg, CPU_SETSIZE - 1); break;
-		case 'x': o->seed = number(optarg, UINT32_MAX); break;
-		default: client_die("unknown option");
+		case 's':
+			o->socket = optarg;
+			break;
+		case 'q':
+			o->queues = number(optarg, CLIENT_MAX_QUEUES);
+			break;
+		case 'd':
+			o->depth = number(optarg, CLIENT_MAX_DEPTH);
+			break;
+		case 'b':
+			o->bs = number(optarg, CLIENT_MAX_BS);
+			break;
+		case 'w':
+			o->write_percent = number(optarg, 100);
+			break;
+		case 'f':
+			o->flush_every = number(optarg, 1u << 30);
+			break;
+		case 'm':
+			o->span = (uint64_t)number(optarg, 1u << 24) << 20;
+			break;
+		case 't':
+			o->seconds = strtod(optarg, NULL);
+			break;
+		case 'P':
+			o->is_packed = true;
+			break;
+		case 'I':
+			o->is_indirect = true;
+			break;
+		case 'S':
+			o->is_sleeping = true;
+			break;
+		case 'L':
+			o->is_sequential = true;
+			break;
+		case 'V':
+			o->is_verifying = true;
+			break;
+		case 'R':
+			o->has_reconnect = true;
+			break;
+		case 'p':
+			o->server_pid = (int)number(optarg, INT32_MAX);
+			break;
+		case 'c':
+			o->cpu = (int)number(optarg, CPU_SETSIZE - 1);
+			break;
+		case 'x':
+			o->seed = number(optarg, UINT32_MAX);
+			break;
+		default:
+			client_die("unknown option");
 		}
 	}
 	if (!o->socket || !o->queues || !o->depth || !o->bs || o->bs % SECTOR)
 		client_die("--socket PATH, and counts that are not 0");
 	if (!o->is_indirect && 3 * o->depth > CLIENT_RING)
-		client_die("a ring of %u has no room for that depth without --indirect", CLIENT_RING);
+		client_die("a ring of %u has no room for that depth without --indirect",
+			   CLIENT_RING);
 }
 
 static void prepare(struct client *c, struct run *r)
@@ -393,7 +432,9 @@ static void prepare(struct client *c, struct run *r)
 
 int main(int argc, char **argv)
 {
-	static struct client c = { .o = { .queues = 1, .depth = 1, .bs = 4096, .seconds = 1, .cpu = -1 } };
+	static struct client c = {
+		.o = { .queues = 1, .depth = 1, .bs = 4096, .seconds = 1, .cpu = -1 }
+	};
 	static struct run r;
 	struct timespec own0, own1;
 	parse(&c.o, argc, argv);
@@ -412,6 +453,7 @@ int main(int argc, char **argv)
 		verify_all(&c, &r);
 	shown.verified = r.verified;
 	report(&c, &shown, seconds, cpu,
-	       (uint64_t)((own1.tv_sec - own0.tv_sec) * 1000000000ll + own1.tv_nsec - own0.tv_nsec));
+	       (uint64_t)((own1.tv_sec - own0.tv_sec) * 1000000000ll + own1.tv_nsec -
+			  own0.tv_nsec));
 	return 0;
 }

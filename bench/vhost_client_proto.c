@@ -16,8 +16,8 @@
 #define USER_BASE 0x7e0000000000ull
 #define PATIENCE  30000 /* ms for a server to appear */
 
-static void send_msg(struct client *c, uint32_t request, uint32_t flags, const void *p, uint32_t len,
-		     int fd)
+static void send_msg(struct client *c, uint32_t request, uint32_t flags, const void *p,
+		     uint32_t len, int fd)
 {
 	union {
 		struct cmsghdr align;
@@ -49,7 +49,9 @@ static bool recv_msg(struct client *c, uint32_t request, void *p, uint32_t room,
 	} control;
 	struct vhost_user_header h;
 	struct iovec iov = { &h, sizeof(h) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.buf,
 			    .msg_controllen = sizeof(control.buf) };
 	ssize_t n = recvmsg(c->sock, &m, MSG_WAITALL);
 	if (n != sizeof(h)) {
@@ -127,7 +129,8 @@ void client_make_memory(struct client *c)
 	c->mem_fd = memfd_create("client-ram", MFD_CLOEXEC);
 	if (c->mem_fd < 0 || ftruncate(c->mem_fd, (off_t)c->mem_bytes))
 		client_die("memfd: %s", strerror(errno));
-	c->mem = mmap(NULL, c->mem_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, c->mem_fd, 0);
+	c->mem = mmap(NULL, c->mem_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		      c->mem_fd, 0);
 	if (c->mem == MAP_FAILED)
 		client_die("mmap: %s", strerror(errno));
 	for (unsigned i = 0; i < c->o.queues; i++)
@@ -152,9 +155,10 @@ static void open_socket(struct client *c)
 
 static bool negotiate(struct client *c)
 {
-	uint64_t have, protocol, want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
-					1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_BLK_F_FLUSH |
-					1ull << VIRTIO_BLK_F_MQ | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
+	uint64_t have, protocol,
+		want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
+		       1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_BLK_F_FLUSH |
+		       1ull << VIRTIO_BLK_F_MQ | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
 	uint64_t can = 1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_CONFIG;
 	if (c->o.is_packed)
 		want |= 1ull << VIRTIO_F_RING_PACKED;
@@ -208,8 +212,9 @@ static bool share_log(struct client *c)
 static void start_queue(struct client *c, uint32_t i)
 {
 	const struct client_queue *q = &c->q[i];
-	struct vhost_user_vring_addr a = { i, 0, USER_BASE + q->desc_at, USER_BASE + q->device_at,
-					   USER_BASE + q->driver_at, 0 };
+	struct vhost_user_vring_addr a = {
+		i, 0, USER_BASE + q->desc_at, USER_BASE + q->device_at, USER_BASE + q->driver_at, 0
+	};
 	uint32_t base = c->o.is_packed ? 0x80008000u : le16toh(q->used->idx);
 	set_state(c, VHOST_USER_SET_VRING_NUM, i, CLIENT_RING);
 	set_state(c, VHOST_USER_SET_VRING_BASE, i, base);

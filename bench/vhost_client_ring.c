@@ -35,10 +35,11 @@ static unsigned parts_of(const struct client *c, const struct client_req *r, str
 static void split_fill(struct vring_desc *d, const struct part *p, unsigned nr, unsigned first)
 {
 	for (unsigned i = 0; i < nr; i++)
-		d[i] = (struct vring_desc){ htole64(p[i].addr), htole32(p[i].len),
-					    htole16((uint16_t)(p[i].flags |
-							       (i + 1 < nr ? VRING_DESC_F_NEXT : 0))),
-					    htole16((uint16_t)(first + i + 1)) };
+		d[i] = (struct vring_desc){
+			htole64(p[i].addr), htole32(p[i].len),
+			htole16((uint16_t)(p[i].flags | (i + 1 < nr ? VRING_DESC_F_NEXT : 0))),
+			htole16((uint16_t)(first + i + 1))
+		};
 }
 
 static void split_add(struct client *c, struct client_queue *q, struct client_req *r)
@@ -66,7 +67,8 @@ static bool split_show(struct client *c, struct client_queue *q)
 		uint16_t event = le16toh(__atomic_load_n(e, __ATOMIC_SEQ_CST));
 		return (uint16_t)(q->avail_next - event - 1) < (uint16_t)(q->avail_next - q->shown);
 	}
-	return !(le16toh(__atomic_load_n(&q->used->flags, __ATOMIC_SEQ_CST)) & VRING_USED_F_NO_NOTIFY);
+	return !(le16toh(__atomic_load_n(&q->used->flags, __ATOMIC_SEQ_CST)) &
+		 VRING_USED_F_NO_NOTIFY);
 }
 
 static struct client_req *split_take(struct client *c, struct client_queue *q)
@@ -82,7 +84,8 @@ static struct client_req *split_take(struct client *c, struct client_queue *q)
 
 /* --- packed --- */
 
-static void packed_put(struct client_queue *q, const struct part *p, uint16_t id, uint16_t *flags_late)
+static void packed_put(struct client_queue *q, const struct part *p, uint16_t id,
+		       uint16_t *flags_late)
 {
 	struct vring_packed_desc *d = &q->packed[q->avail_next];
 	uint16_t flags = (uint16_t)(p->flags | (q->avail_wrap ? AVAIL : USED));
@@ -107,7 +110,8 @@ static void packed_add(struct client *c, struct client_queue *q, struct client_r
 	struct vring_packed_desc *head = &q->packed[q->avail_next];
 	uint16_t head_flags = 0;
 	if (c->o.is_indirect) {
-		struct vring_packed_desc *t = (struct vring_packed_desc *)(void *)(c->mem + r->table);
+		struct vring_packed_desc *t = (struct vring_packed_desc *)(void *)(c->mem +
+										   r->table);
 		for (unsigned i = 0; i < nr; i++)
 			t[i] = (struct vring_packed_desc){ htole64(p[i].addr), htole32(p[i].len), 0,
 							   htole16(p[i].flags) };
@@ -188,15 +192,16 @@ bool client_ring_arm(struct client *c, struct client_queue *q)
 	if (c->o.is_packed) {
 		q->driver_event->off_wrap = htole16((uint16_t)(q->used_seen | q->used_wrap << 15));
 		__atomic_store_n(&q->driver_event->flags,
-				 htole16(has_event_idx ? VRING_PACKED_EVENT_FLAG_DESC :
-							 VRING_PACKED_EVENT_FLAG_ENABLE),
+				 htole16(has_event_idx ? VRING_PACKED_EVENT_FLAG_DESC
+						       : VRING_PACKED_EVENT_FLAG_ENABLE),
 				 __ATOMIC_SEQ_CST);
-		uint16_t flags = le16toh(__atomic_load_n(&q->packed[q->used_seen].flags,
-							 __ATOMIC_SEQ_CST));
+		uint16_t flags = le16toh(
+			__atomic_load_n(&q->packed[q->used_seen].flags, __ATOMIC_SEQ_CST));
 		return !!(flags & AVAIL) == q->used_wrap && !!(flags & USED) == q->used_wrap;
 	}
 	if (has_event_idx)
-		__atomic_store_n(&q->avail->ring[CLIENT_RING], htole16(q->used_seen), __ATOMIC_SEQ_CST);
+		__atomic_store_n(&q->avail->ring[CLIENT_RING], htole16(q->used_seen),
+				 __ATOMIC_SEQ_CST);
 	else
 		__atomic_store_n(&q->avail->flags, 0, __ATOMIC_SEQ_CST);
 	return le16toh(__atomic_load_n(&q->used->idx, __ATOMIC_SEQ_CST)) != q->used_seen;

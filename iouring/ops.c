@@ -127,9 +127,9 @@ void reactor_cancel(struct reactor *r, struct reactor_op *op)
 
 void op_cancel_waits(struct reactor *r)
 {
-	list_for_each(l, &r->waits)
+	list_for_each (l, &r->waits)
 		reactor_cancel(r, container_of(l, struct reactor_op, link));
-	list_for_each_safe(l, &r->backlog)
+	list_for_each_safe (l, &r->backlog)
 		reactor_cancel(r, container_of(l, struct reactor_op, link));
 }
 
@@ -179,9 +179,8 @@ static void op_other(struct reactor *r, struct reactor_op *op, const struct reac
 void reactor_fdatasync(struct reactor *r, struct reactor_op *op, int fd)
 {
 	op_other(r, op,
-		 &(struct reactor_op){ .code = IORING_OP_FSYNC,
-				       .fd = fd,
-				       .flags = IORING_FSYNC_DATASYNC });
+		 &(struct reactor_op){
+			 .code = IORING_OP_FSYNC, .fd = fd, .flags = IORING_FSYNC_DATASYNC });
 }
 
 void reactor_fallocate(struct reactor *r, struct reactor_op *op, int fd, int mode, uint64_t off,
@@ -198,10 +197,8 @@ void reactor_fallocate(struct reactor *r, struct reactor_op *op, int fd, int mod
 void reactor_poll_fd(struct reactor *r, struct reactor_op *op, int fd, uint32_t events)
 {
 	op_other(r, op,
-		 &(struct reactor_op){ .code = IORING_OP_POLL_ADD,
-				       .state = OP_WAIT,
-				       .fd = fd,
-				       .flags = events });
+		 &(struct reactor_op){
+			 .code = IORING_OP_POLL_ADD, .state = OP_WAIT, .fd = fd, .flags = events });
 }
 
 void reactor_timeout(struct reactor *r, struct reactor_op *op, uint64_t ns)

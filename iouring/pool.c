@@ -43,8 +43,8 @@ static ssize_t pool_rw(const struct reactor_op *op)
 	bool is_write = op->code == IORING_OP_WRITE || op->code == IORING_OP_WRITEV;
 	const struct iovec *iov = is_one ? &one : buf;
 	int nr = is_one ? 1 : (int)op->len;
-	return is_write ? pwritev2(op->fd, iov, nr, (off_t)op->off, (int)op->flags) :
-			  preadv2(op->fd, iov, nr, (off_t)op->off, (int)op->flags);
+	return is_write ? pwritev2(op->fd, iov, nr, (off_t)op->off, (int)op->flags)
+			: preadv2(op->fd, iov, nr, (off_t)op->off, (int)op->flags);
 }
 
 static int32_t pool_perform(const struct reactor_op *op)
@@ -183,7 +183,7 @@ static short pool_events(const struct reactor_op *op)
 /* Cancel requests first: here they cannot fail, and nobody else has the operation. */
 static void pool_cancel(struct reactor *r)
 {
-	list_for_each_safe(l, &r->waits) {
+	list_for_each_safe (l, &r->waits) {
 		struct reactor_op *op = container_of(l, struct reactor_op, link);
 		if (!(op->state & OP_CANCEL_WANTED))
 			continue;
@@ -199,7 +199,7 @@ static int pool_list_fds(struct reactor *r, uint64_t *deadline_ns)
 {
 	struct pool *p = r->pool;
 	size_t nr = 1;
-	list_for_each(l, &r->waits)
+	list_for_each (l, &r->waits)
 		nr++;
 	if (nr > p->nr_fds_max) {
 		struct pollfd *fds = realloc(p->fds, 2 * nr * sizeof(*fds));
@@ -211,7 +211,7 @@ static int pool_list_fds(struct reactor *r, uint64_t *deadline_ns)
 	p->fds[0] = (struct pollfd){ .fd = p->news_fd, .events = POLLIN };
 	nr = 1;
 	*deadline_ns = UINT64_MAX;
-	list_for_each(l, &r->waits) {
+	list_for_each (l, &r->waits) {
 		const struct reactor_op *op = container_of(l, struct reactor_op, link);
 		p->fds[nr++] = (struct pollfd){ .fd = op->fd, .events = pool_events(op) };
 		if (op->code == IORING_OP_TIMEOUT)
@@ -292,7 +292,7 @@ void pool_enter(struct reactor *r, bool wait)
 		return;
 	uint64_t now_ns = deadline_ns == UINT64_MAX ? 0 : pool_now_ns();
 	size_t at = 1;
-	list_for_each_safe(l, &r->waits) {
+	list_for_each_safe (l, &r->waits) {
 		short revents = ready > 0 ? p->fds[at].revents : 0;
 		pool_look(r, container_of(l, struct reactor_op, link), revents, now_ns);
 		at++;

@@ -6,9 +6,9 @@
 #include <sys/eventfd.h>
 #include "base/err.h"
 
-#define REACTOR_MAIL_BUDGET   256 /* messages a pass */
-#define REACTOR_SPIN_ROUNDS   16  /* between two looks at the clock */
-#define REACTOR_POOL_THREADS  4
+#define REACTOR_MAIL_BUDGET  256 /* messages a pass */
+#define REACTOR_SPIN_ROUNDS  16  /* between two looks at the clock */
+#define REACTOR_POOL_THREADS 4
 
 static_assert(offsetof(struct reactor, is_asleep) - offsetof(struct reactor, mail) >= CACHE_ALIGN,
 	      "posters that only look whether we sleep stay off the mailbox");
@@ -130,32 +130,25 @@ static struct reactor_source *reactor_walk(struct reactor *r, struct list *at)
 static bool reactor_poll_sources(struct reactor *r)
 {
 	bool any = false;
-	reactor_for_each_source(s, r)
-		any |= s->poll(s);
+	reactor_for_each_source(s, r) any |= s->poll(s);
 	return any;
 }
 
 static void reactor_flush_sources(struct reactor *r)
 {
-	reactor_for_each_source(s, r)
-		if (s->flush)
-			s->flush(s);
+	reactor_for_each_source(s, r) if (s->flush) s->flush(s);
 }
 
 static bool reactor_arm_sources(struct reactor *r)
 {
 	bool any = false;
-	reactor_for_each_source(s, r)
-		if (s->arm)
-			any |= s->arm(s);
+	reactor_for_each_source(s, r) if (s->arm) any |= s->arm(s);
 	return any;
 }
 
 static void reactor_disarm_sources(struct reactor *r)
 {
-	reactor_for_each_source(s, r)
-		if (s->disarm)
-			s->disarm(s);
+	reactor_for_each_source(s, r) if (s->disarm) s->disarm(s);
 }
 
 /* --- the loop --- */

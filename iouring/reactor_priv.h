@@ -17,13 +17,13 @@
 #include "spin_priv.h"
 
 enum op_state {
-	OP_WAIT = 1,           /* waits for somebody else: can be cancelled, is on a list */
-	OP_QUEUED = 2,         /* in the backlog */
-	OP_READY = 4,          /* has its result */
-	OP_CANCEL_WANTED = 8,  /* to be cancelled with the next enter */
-	OP_CANCELLED = 16,     /* the engine was asked to */
-	OP_POLLING = 32,       /* answered -EAGAIN: a poll stands in for it */
-	OP_ASYNC = 64,         /* answered -EAGAIN: tried again on a thread that may block */
+	OP_WAIT = 1,          /* waits for somebody else: can be cancelled, is on a list */
+	OP_QUEUED = 2,        /* in the backlog */
+	OP_READY = 4,         /* has its result */
+	OP_CANCEL_WANTED = 8, /* to be cancelled with the next enter */
+	OP_CANCELLED = 16,    /* the engine was asked to */
+	OP_POLLING = 32,      /* answered -EAGAIN: a poll stands in for it */
+	OP_ASYNC = 64,        /* answered -EAGAIN: tried again on a thread that may block */
 };
 
 struct pool;

@@ -44,16 +44,16 @@ static const unsigned uring_rung_flags[URING_NR_RUNGS] = {
 
 /* All the reactor uses; the youngest is 5.6's READ. */
 static const uint8_t uring_opcodes[] = {
-	IORING_OP_READ,	     IORING_OP_WRITE,	 IORING_OP_READV,   IORING_OP_WRITEV,
-	IORING_OP_FSYNC,     IORING_OP_FALLOCATE, IORING_OP_POLL_ADD, IORING_OP_TIMEOUT,
-	IORING_OP_ASYNC_CANCEL,
+	IORING_OP_READ,     IORING_OP_WRITE,   IORING_OP_READV,
+	IORING_OP_WRITEV,   IORING_OP_FSYNC,   IORING_OP_FALLOCATE,
+	IORING_OP_POLL_ADD, IORING_OP_TIMEOUT, IORING_OP_ASYNC_CANCEL,
 };
 
 static int uring_check_opcodes(struct uring *u)
 {
 	enum { NR = 64 };
-	CLEANUP(free_cleanup) struct io_uring_probe *p =
-		calloc(1, sizeof(*p) + NR * sizeof(p->ops[0]));
+	CLEANUP(free_cleanup)
+	struct io_uring_probe *p = calloc(1, sizeof(*p) + NR * sizeof(p->ops[0]));
 	if (!p)
 		return -ENOMEM;
 	int err = u->sys->reg((unsigned)u->io.ring_fd, IORING_REGISTER_PROBE, p, NR);

@@ -65,7 +65,7 @@ bool ring_start(struct reactor *r, struct reactor_op *op)
 
 static void ring_start_cancels(struct reactor *r)
 {
-	list_for_each(l, &r->waits) {
+	list_for_each (l, &r->waits) {
 		struct reactor_op *op = container_of(l, struct reactor_op, link);
 		if (!(op->state & OP_CANCEL_WANTED))
 			continue;
@@ -94,7 +94,7 @@ static void ring_cancel_answered(struct reactor *r, const struct reactor_op *gon
 	r->cancels_out--;
 	if (res != -ENOENT)
 		return;
-	list_for_each(l, &r->waits) {
+	list_for_each (l, &r->waits) {
 		struct reactor_op *op = container_of(l, struct reactor_op, link);
 		if (op != gone || !(op->state & OP_CANCELLED))
 			continue;

@@ -25,9 +25,9 @@ struct spin {
 	uint64_t budget_ns;   /* 0: never, UINT64_MAX: always */
 	uint64_t mean_gap_ns; /* moving average, one eighth for the newest */
 	uint64_t idle_since_ns;
-	unsigned penance;     /* sleeps yet to come without spinning */
+	unsigned penance; /* sleeps yet to come without spinning */
 	unsigned next_penance;
-	long preempted;       /* involuntary context switches so far */
+	long preempted;        /* involuntary context switches so far */
 	unsigned calibrate_in; /* sleeps until the budget is to be known; 0: it is not asked for */
 	struct thread *calibrator; /* measures for the whole process; NULL: not ours to do */
 };

@@ -23,8 +23,8 @@ void condvar_fini(struct condvar *c)
 static void condvar_open_queue(struct condvar *c)
 {
 	/* acquire: pairs with the release in condvar_close_queue() */
-	for (unsigned round = 0; atomic_fetch_or_explicit(&c->bits, CONDVAR_SPIN,
-							  memory_order_acquire) & CONDVAR_SPIN;)
+	for (unsigned round = 0;
+	     atomic_fetch_or_explicit(&c->bits, CONDVAR_SPIN, memory_order_acquire) & CONDVAR_SPIN;)
 		futex_relax(round++);
 }
 
@@ -117,7 +117,7 @@ static void condvar_wake(struct condvar *c, bool is_all)
 	condvar_open_queue(c);
 	bool is_shared = !list_is_empty(&c->queue) && waiter_of(c->queue.next)->is_shared;
 	bool has_writer = false;
-	list_for_each_safe(l, &c->queue) {
+	list_for_each_safe (l, &c->queue) {
 		struct waiter *w = waiter_of(l);
 		if (!condvar_picks(w, is_all, is_shared, &has_writer))
 			continue;

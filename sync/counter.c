@@ -46,8 +46,8 @@ void counter_destroy(struct counter *c)
 void counter_add(struct counter *c, int64_t n)
 {
 	if (unlikely(!counter_mine))
-		counter_mine = atomic_fetch_add_explicit(&counter_next, 1,
-							 memory_order_relaxed) + 1;
+		counter_mine = atomic_fetch_add_explicit(&counter_next, 1, memory_order_relaxed) +
+			       1;
 	atomic_fetch_add_explicit(&c->shards[counter_mine & c->mask].n, n, memory_order_relaxed);
 }
 

@@ -81,7 +81,7 @@ static NOINLINE void mutex_wake_next(struct mutex *m)
 	list_init(&woken);
 	struct waiter *first = waiter_of(m->s.queue.next);
 	bool is_shared = first->is_shared;
-	list_for_each_safe(l, &m->s.queue) {
+	list_for_each_safe (l, &m->s.queue) {
 		struct waiter *w = waiter_of(l);
 		if (w != first && (!is_shared || !w->is_shared))
 			continue;
@@ -193,8 +193,7 @@ static void mutex_after_unlock(struct mutex *m, uint32_t before)
 void mutex_unlock_slow(struct mutex *m)
 {
 	/* release: as in mutex_unlock() */
-	uint32_t before =
-		atomic_fetch_sub_explicit(&m->s.bits, MUTEX_LOCKED, memory_order_release);
+	uint32_t before = atomic_fetch_sub_explicit(&m->s.bits, MUTEX_LOCKED, memory_order_release);
 	BUG_ON(!(before & MUTEX_LOCKED));
 	mutex_after_unlock(m, before);
 }

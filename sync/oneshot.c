@@ -4,9 +4,9 @@
 #include <limits.h>
 #include "futex_priv.h"
 
-#define ONESHOT_UNSET  0u
+#define ONESHOT_UNSET   0u
 #define ONESHOT_AWAITED 1u /* unset, and somebody sleeps */
-#define ONESHOT_SET    2u
+#define ONESHOT_SET     2u
 
 void oneshot_init(struct oneshot *o)
 {
@@ -32,8 +32,7 @@ int oneshot_wait_until(struct oneshot *o, uint64_t deadline_ns)
 	while (!oneshot_is_set(o)) {
 		uint32_t unset = ONESHOT_UNSET;
 		atomic_compare_exchange_strong_explicit(&o->state, &unset, ONESHOT_AWAITED,
-							memory_order_relaxed,
-							memory_order_relaxed);
+							memory_order_relaxed, memory_order_relaxed);
 		if (futex_wait(&o->state, ONESHOT_AWAITED, deadline_ns) == -ETIMEDOUT)
 			return oneshot_is_set(o) ? 0 : -ETIMEDOUT;
 	}

@@ -126,9 +126,9 @@ static int log_redo(struct vq *q, struct vq_chain **out)
 {
 	struct vq_log *l = q->log;
 	uint16_t what = l->redo[l->redone];
-	int got = q->is_dead    ? -EBADMSG :
-		  q->is_packed ? vq_packed_pop_entry(q, what, out) :
-				 vq_split_pop_head(q, what, out);
+	int got = q->is_dead     ? -EBADMSG
+		  : q->is_packed ? vq_packed_pop_entry(q, what, out)
+				 : vq_split_pop_head(q, what, out);
 	if (got <= 0)
 		return got;
 	if (q->is_packed)

@@ -21,7 +21,8 @@ struct log_item {
 
 static int log_item_compare(const void *a, const void *b)
 {
-	uint64_t x = ((const struct log_item *)a)->counter, y = ((const struct log_item *)b)->counter;
+	uint64_t x = ((const struct log_item *)a)->counter,
+		 y = ((const struct log_item *)b)->counter;
 	return x < y ? -1 : x > y;
 }
 
@@ -99,8 +100,8 @@ static int log_packed_end_batch(const struct vq *q, struct inflight_packed *p)
 	if (p->old_used_idx >= q->size || p->used_idx >= q->size)
 		return -EINVAL;
 	bool is_open = p->used_idx != p->old_used_idx || p->used_wrap != p->old_used_wrap;
-	uint16_t flags = le16toh(__atomic_load_n(&q->packed[p->old_used_idx].flags,
-						 __ATOMIC_ACQUIRE));
+	uint16_t flags = le16toh(
+		__atomic_load_n(&q->packed[p->old_used_idx].flags, __ATOMIC_ACQUIRE));
 	if (is_open && !vq_packed_is_available(flags, p->old_used_wrap)) {
 		p->old_free_head = p->free_head;
 		p->old_used_idx = p->used_idx;
@@ -182,8 +183,10 @@ static int log_packed_take_over(struct vq *q, struct inflight_packed *p, struct 
 
 int vq_log_open(struct vq *q, const struct vq_setup *s)
 {
-	if (!is_aligned((uintptr_t)s->log, 8) || s->log_bytes < (q->is_packed ? vq_log_bytes(q->size) :
-		sizeof(struct inflight_split) + q->size * sizeof(struct inflight_split_desc)))
+	if (!is_aligned((uintptr_t)s->log, 8) ||
+	    s->log_bytes < (q->is_packed ? vq_log_bytes(q->size)
+					 : sizeof(struct inflight_split) +
+						   q->size * sizeof(struct inflight_split_desc)))
 		return -EINVAL;
 	CLEANUP(free_cleanup) struct log_item *items = calloc(q->size, sizeof(*items));
 	q->log = calloc(1, sizeof(*q->log));
@@ -193,8 +196,8 @@ int vq_log_open(struct vq *q, const struct vq_setup *s)
 	bool is_fresh = !(q->is_packed ? q->log->packed->version : q->log->split->version);
 	q->log->owes_signal = !is_fresh; /* our predecessor may have died before it could */
 	if (!is_fresh)
-		return q->is_packed ? log_packed_take_over(q, q->log->packed, items) :
-				      log_split_take_over(q, q->log->split, items);
+		return q->is_packed ? log_packed_take_over(q, q->log->packed, items)
+				    : log_split_take_over(q, q->log->split, items);
 	if (q->is_packed)
 		log_packed_begin(q, q->log->packed);
 	else

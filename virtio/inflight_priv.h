@@ -22,10 +22,11 @@ struct vq_log {
 		struct inflight_packed *packed;
 	};
 	uint64_t counter;
-	uint16_t redo[VQ_MAX_SIZE]; /* what our predecessor left unfinished: heads or entries, in order */
+	uint16_t redo[VQ_MAX_SIZE]; /* what our predecessor left unfinished: heads or entries, in
+				       order */
 	uint16_t nr_redo, redone;
-	bool was_redo;              /* the request popped last */
-	bool owes_signal;           /* results were shown early, and the driver wants to hear of it */
+	bool was_redo;    /* the request popped last */
+	bool owes_signal; /* results were shown early, and the driver wants to hear of it */
 	uint16_t batch[VQ_MAX_SIZE]; /* pushed since the last publication: heads or entries */
 	uint16_t nr_batch;
 	/* packed: our own copy of the lists */

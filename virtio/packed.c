@@ -82,8 +82,8 @@ static int packed_walk_indirect(struct vq *q, struct vq_slot *s, struct vq_walk 
 }
 
 /* One descriptor of a chain; @rest: as in struct vq_desc. */
-static int packed_walk_one(struct vq *q, struct vq_slot *s, struct vq_walk *w,
-					 uint64_t addr, uint64_t rest)
+static int packed_walk_one(struct vq *q, struct vq_slot *s, struct vq_walk *w, uint64_t addr,
+			   uint64_t rest)
 {
 	uint16_t flags = (uint16_t)(rest >> 48);
 	if (!(flags & VRING_DESC_F_INDIRECT))

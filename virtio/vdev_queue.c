@@ -160,7 +160,8 @@ void vdev_queue_set_size(struct vdev *d, uint16_t idx, uint16_t size)
 {
 	mutex_lock(&d->lock);
 	struct vdev_queue *q = vdev_queue_open_locked(d, idx);
-	bool may_be_any = d->accepted & (1ull << VIRTIO_F_RING_PACKED); /* VIRTIO 1.2 §2.7, §2.8.10.1 */
+	bool may_be_any = d->accepted &
+			  (1ull << VIRTIO_F_RING_PACKED); /* VIRTIO 1.2 §2.7, §2.8.10.1 */
 	if (q && size && size <= q->max_size && (may_be_any || is_pow2(size)))
 		q->size = size;
 	mutex_unlock(&d->lock);

@@ -20,13 +20,13 @@
 
 /* The interrupt controllers in the kernel, and the table of their inputs. */
 struct irqchip {
-	struct irq_chip irq;	   /* immutable after create */
+	struct irq_chip irq;       /* immutable after create */
 	struct doorbell_chip bell; /* immutable after create */
 	struct mutex lock;
 	/* under lock */
 	struct kvm_irq_routing *table; /* what KVM has: fixed routes, then messages */
-	uint32_t table_room;	       /* entries that fit */
-	uint32_t nr_fixed;	       /* entries that never change */
+	uint32_t table_room;           /* entries that fit */
+	uint32_t nr_fixed;             /* entries that never change */
 	struct irqchip_msi *msis;      /* by GSI - first_msi */
 	uint32_t nr_msis;
 	uint32_t max_msis;

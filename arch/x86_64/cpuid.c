@@ -17,21 +17,21 @@ struct cpuid_shape {
 	bool is_amd;
 };
 
-#define CPUID_1_ECX_MONITOR	  (1u << 3)
-#define CPUID_1_ECX_HYPERVISOR	  (1u << 31)
-#define CPUID_1_EDX_HTT		  (1u << 28)
-#define CPUID_6_ECX_EPB		  (1u << 3)
-#define CPUID_7_EBX_SGX		  (1u << 2)
-#define CPUID_7_ECX_SGX_LC	  (1u << 30)
+#define CPUID_1_ECX_MONITOR       (1u << 3)
+#define CPUID_1_ECX_HYPERVISOR    (1u << 31)
+#define CPUID_1_EDX_HTT           (1u << 28)
+#define CPUID_6_ECX_EPB           (1u << 3)
+#define CPUID_7_EBX_SGX           (1u << 2)
+#define CPUID_7_ECX_SGX_LC        (1u << 30)
 #define CPUID_EXT1_ECX_CMP_LEGACY (1u << 1)
-#define CPUID_EXT1_ECX_TOPOEXT	  (1u << 22)
-#define CPUID_EXT1_ECX_MWAITX	  (1u << 29)
+#define CPUID_EXT1_ECX_TOPOEXT    (1u << 22)
+#define CPUID_EXT1_ECX_MWAITX     (1u << 29)
 /* cpuid.rst: features that make a guest call the hypervisor by VMCALL. */
-#define CPUID_KVM_PV_UNHALT	 (1u << 7)
-#define CPUID_KVM_PV_SEND_IPI	 (1u << 11)
+#define CPUID_KVM_PV_UNHALT      (1u << 7)
+#define CPUID_KVM_PV_SEND_IPI    (1u << 11)
 #define CPUID_KVM_PV_SCHED_YIELD (1u << 13)
-#define CPUID_KVM_MAP_GPA_RANGE	 (1u << 16)
-#define CPUID_KVM_MIGRATION	 (1u << 17)
+#define CPUID_KVM_MAP_GPA_RANGE  (1u << 16)
+#define CPUID_KVM_MIGRATION      (1u << 17)
 #define CPUID_KVM_BY_CALL                                                                          \
 	(CPUID_KVM_PV_UNHALT | CPUID_KVM_PV_SEND_IPI | CPUID_KVM_PV_SCHED_YIELD |                  \
 	 CPUID_KVM_MAP_GPA_RANGE | CPUID_KVM_MIGRATION)
@@ -158,9 +158,9 @@ static const struct {
 	uint32_t function;
 	void (*edit)(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s);
 } cpuid_edits[] = {
-	{ 0x00000000, cpuid_leaf_0 },	   { 0x00000001, cpuid_leaf_1 },
-	{ 0x00000004, cpuid_leaf_4 },	   { 0x00000005, cpuid_leaf_none },
-	{ 0x00000006, cpuid_leaf_6 },	   { 0x00000007, cpuid_leaf_7 },
+	{ 0x00000000, cpuid_leaf_0 },      { 0x00000001, cpuid_leaf_1 },
+	{ 0x00000004, cpuid_leaf_4 },      { 0x00000005, cpuid_leaf_none },
+	{ 0x00000006, cpuid_leaf_6 },      { 0x00000007, cpuid_leaf_7 },
 	{ 0x00000012, cpuid_leaf_none },   { 0x40000001, cpuid_leaf_kvm_features },
 	{ 0x80000001, cpuid_leaf_ext_1 },  { 0x80000008, cpuid_leaf_ext_8 },
 	{ 0x8000001d, cpuid_leaf_ext_1d }, { 0x8000001e, cpuid_leaf_ext_1e },

@@ -3,14 +3,14 @@
 #include "arch/x86_64/x86_priv.h"
 #include "base/num.h"
 
-#define MSR_MISC_ENABLE		0x1a0u
-#define MSR_MTRR_PHYS_BASE0	0x200u
-#define MSR_MTRR_PHYS_MASK0	0x201u
-#define MSR_MTRR_DEF_TYPE	0x2ffu
+#define MSR_MISC_ENABLE         0x1a0u
+#define MSR_MTRR_PHYS_BASE0     0x200u
+#define MSR_MTRR_PHYS_MASK0     0x201u
+#define MSR_MTRR_DEF_TYPE       0x2ffu
 #define MISC_ENABLE_FAST_STRING 0x1ull
-#define MTRR_UNCACHEABLE	0x0ull
-#define MTRR_WRITE_BACK		0x6ull
-#define MTRR_ENABLE		0x800ull /* in DEF_TYPE: MTRRs work; in a mask: the pair is valid */
+#define MTRR_UNCACHEABLE        0x0ull
+#define MTRR_WRITE_BACK         0x6ull
+#define MTRR_ENABLE             0x800ull /* in DEF_TYPE: MTRRs work; in a mask: the pair is valid */
 
 int x86_set_msrs(struct vcpu *c, const struct kvm_msr_entry *e, unsigned n)
 {

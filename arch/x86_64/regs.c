@@ -11,25 +11,25 @@
 #include "base/le.h"
 #include "base/num.h"
 
-#define CR0_PE		 (1ull << 0)
-#define CR0_MP		 (1ull << 1)
-#define CR0_ET		 (1ull << 4)
-#define CR0_NE		 (1ull << 5)
-#define CR0_WP		 (1ull << 16)
-#define CR0_AM		 (1ull << 18)
-#define CR0_PG		 (1ull << 31)
-#define CR4_PAE		 (1ull << 5)
-#define EFER_LME	 (1ull << 8)
-#define EFER_LMA	 (1ull << 10)
-#define PTE_PRESENT	 (1ull << 0)
-#define PTE_WRITABLE	 (1ull << 1)
-#define PTE_LARGE	 (1ull << 7)
-#define RFLAGS_FIXED	 2ull
-#define FCW_RESET	 0x37f
-#define MXCSR_RESET	 0x1f80
-#define APIC_LVT0	 0x350
-#define APIC_LVT1	 0x360
-#define APIC_MODE_NMI	 (4u << 8)
+#define CR0_PE           (1ull << 0)
+#define CR0_MP           (1ull << 1)
+#define CR0_ET           (1ull << 4)
+#define CR0_NE           (1ull << 5)
+#define CR0_WP           (1ull << 16)
+#define CR0_AM           (1ull << 18)
+#define CR0_PG           (1ull << 31)
+#define CR4_PAE          (1ull << 5)
+#define EFER_LME         (1ull << 8)
+#define EFER_LMA         (1ull << 10)
+#define PTE_PRESENT      (1ull << 0)
+#define PTE_WRITABLE     (1ull << 1)
+#define PTE_LARGE        (1ull << 7)
+#define RFLAGS_FIXED     2ull
+#define FCW_RESET        0x37f
+#define MXCSR_RESET      0x1f80
+#define APIC_LVT0        0x350
+#define APIC_LVT1        0x360
+#define APIC_MODE_NMI    (4u << 8)
 #define APIC_MODE_EXTINT (7u << 8)
 
 #define PAGE_BYTES     4096ull

@@ -24,10 +24,10 @@ struct vcpu; /* from vcpu_create() to vcpu_destroy() */
 /* What this host's hypervisor is and can. */
 enum hv_kind { HV_HARDWARE, HV_SOFTWARE };
 struct hv_info {
-	enum hv_kind kind;     /* software: stock kernels do not boot, see docs/hosts.md */
+	enum hv_kind kind; /* software: stock kernels do not boot, see docs/hosts.md */
 	int api_version;
 	unsigned max_vcpus;
-	unsigned phys_bits;    /* guest-physical address width */
+	unsigned phys_bits; /* guest-physical address width */
 	bool has_irqfd, has_ioeventfd_any_length, has_immediate_exit, has_tsc_deadline, has_x2apic;
 	bool has_readonly_mem, has_dirty_ring;
 	char cpu_vendor[13];
@@ -63,11 +63,11 @@ const struct doorbell_chip *hv_doorbell_chip(struct hv *h);
 
 /* Why vcpu_run() came back. */
 enum vcpu_exit {
-	VCPU_STOPPED,    /* vcpu_request_stop() */
-	VCPU_SHUTDOWN,   /* triple fault */
-	VCPU_RESET,      /* the guest asked the hypervisor for a reset */
-	VCPU_POWEROFF,   /* ... or to be switched off (PSCI) */
-	VCPU_CRASH,      /* internal error, failed entry: vcpu_reason() says which */
+	VCPU_STOPPED,  /* vcpu_request_stop() */
+	VCPU_SHUTDOWN, /* triple fault */
+	VCPU_RESET,    /* the guest asked the hypervisor for a reset */
+	VCPU_POWEROFF, /* ... or to be switched off (PSCI) */
+	VCPU_CRASH,    /* internal error, failed entry: vcpu_reason() says which */
 };
 
 /*
@@ -77,7 +77,8 @@ enum vcpu_exit {
 MUST_CHECK int vcpu_create(struct vcpu **out, struct hv *h, unsigned index);
 void vcpu_destroy(struct vcpu *c);
 
-/* Run the guest on this thread, dispatching its accesses to @pio and @mmio, until a reason above. */
+/* Run the guest on this thread, dispatching its accesses to @pio and @mmio, until a reason above.
+ */
 enum vcpu_exit vcpu_run(struct vcpu *c, struct bus *pio, struct bus *mmio);
 
 /* Make vcpu_run() return. Any thread; follow with thread_signal() to the vCPU's thread. */

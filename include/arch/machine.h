@@ -64,28 +64,29 @@ const char *machine_base_cmdline(const struct hv_info *hv);
 enum kernel_format { KERNEL_ELF, KERNEL_BZIMAGE };
 struct kernel_info {
 	enum kernel_format format;
-	uint64_t load_start, load_end; /* guest-physical range it occupies, scratch space included */
+	uint64_t load_start,
+		load_end; /* guest-physical range it occupies, scratch space included */
 	uint64_t entry;
-	uint64_t initrd_max;           /* highest address an initrd byte may have */
-	uint32_t cmdline_max;          /* bytes without the final zero */
-	bool is_pvh;                   /* entry is the 32-bit PVH entry */
+	uint64_t initrd_max;  /* highest address an initrd byte may have */
+	uint32_t cmdline_max; /* bytes without the final zero */
+	bool is_pvh;          /* entry is the 32-bit PVH entry */
 };
 
 /* Read and check the headers of kernel @fd; creates nothing. */
 MUST_CHECK int machine_probe_kernel(struct kernel_info *out, int fd, const char **why);
 
 struct machine_boot {
-	int kernel_fd;                 /* -1 with a BIOS */
+	int kernel_fd; /* -1 with a BIOS */
 	const struct kernel_info *kernel;
-	int initrd_fd;                 /* -1: none */
+	int initrd_fd; /* -1: none */
 	uint64_t initrd_bytes;
-	const char *cmdline;           /* complete */
-	int bios_fd;                   /* -1: none */
-	const int *acpi_table_fds;     /* extra tables; a DSDT among them replaces ours */
+	const char *cmdline;       /* complete */
+	int bios_fd;               /* -1: none */
+	const int *acpi_table_fds; /* extra tables; a DSDT among them replaces ours */
 	unsigned nr_acpi_tables;
 	uint64_t ram_bytes;
 	unsigned nr_cpus;
-	bool no_smt;                   /* one thread a core */
+	bool no_smt; /* one thread a core */
 	const struct pci_windows *pci;
 };
 

@@ -13,19 +13,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MUST_CHECK      __attribute__((warn_unused_result))
-#define PRINTF(f, a)    __attribute__((format(printf, f, a)))
-#define NORETURN        __attribute__((noreturn))
-#define UNUSED          __attribute__((unused))
-#define ALWAYS_INLINE   inline __attribute__((always_inline))
-#define NOINLINE        __attribute__((noinline))
-#define likely(x)       __builtin_expect(!!(x), 1)
-#define unlikely(x)     __builtin_expect(!!(x), 0)
-#define ARRAY_SIZE(a)   (sizeof(a) / sizeof((a)[0]))
+#define MUST_CHECK    __attribute__((warn_unused_result))
+#define PRINTF(f, a)  __attribute__((format(printf, f, a)))
+#define NORETURN      __attribute__((noreturn))
+#define UNUSED        __attribute__((unused))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NOINLINE      __attribute__((noinline))
+#define likely(x)     __builtin_expect(!!(x), 1)
+#define unlikely(x)   __builtin_expect(!!(x), 0)
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Two lines of 64 bytes: the adjacent-line prefetcher makes them one unit of sharing. */
-#define CACHE_ALIGN     128
-#define CACHE_ALIGNED   __attribute__((aligned(CACHE_ALIGN)))
+#define CACHE_ALIGN   128
+#define CACHE_ALIGNED __attribute__((aligned(CACHE_ALIGN)))
 
 /* Inside a loop that waits for another CPU: leave the core's resources to its sibling. */
 static ALWAYS_INLINE void cpu_relax(void)
@@ -38,7 +38,7 @@ static ALWAYS_INLINE void cpu_relax(void)
 }
 
 /* The object of @type whose @member @ptr points to. */
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* A local that owns something: @fn gets the address of the variable when it leaves scope. */
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
@@ -73,16 +73,16 @@ NORETURN void bug_on_failed(const char *file, int line, const char *claim);
 #else
 #define TSA(x)
 #endif
-#define CAPABILITY(name)      TSA(capability(name))
-#define GUARDED_BY(l)         TSA(guarded_by(l))
-#define ACQUIRES(...)         TSA(acquire_capability(__VA_ARGS__))
-#define ACQUIRES_SHARED(...)  TSA(acquire_shared_capability(__VA_ARGS__))
-#define RELEASES(...)         TSA(release_capability(__VA_ARGS__))
-#define RELEASES_SHARED(...)  TSA(release_shared_capability(__VA_ARGS__))
-#define TRY_ACQUIRES(...)     TSA(try_acquire_capability(__VA_ARGS__))
+#define CAPABILITY(name)         TSA(capability(name))
+#define GUARDED_BY(l)            TSA(guarded_by(l))
+#define ACQUIRES(...)            TSA(acquire_capability(__VA_ARGS__))
+#define ACQUIRES_SHARED(...)     TSA(acquire_shared_capability(__VA_ARGS__))
+#define RELEASES(...)            TSA(release_capability(__VA_ARGS__))
+#define RELEASES_SHARED(...)     TSA(release_shared_capability(__VA_ARGS__))
+#define TRY_ACQUIRES(...)        TSA(try_acquire_capability(__VA_ARGS__))
 #define TRY_ACQUIRES_SHARED(...) TSA(try_acquire_shared_capability(__VA_ARGS__))
-#define MUST_HOLD(...)        TSA(requires_capability(__VA_ARGS__))
-#define MUST_HOLD_SHARED(...) TSA(requires_shared_capability(__VA_ARGS__))
-#define NO_THREAD_SAFETY      TSA(no_thread_safety_analysis)
+#define MUST_HOLD(...)           TSA(requires_capability(__VA_ARGS__))
+#define MUST_HOLD_SHARED(...)    TSA(requires_shared_capability(__VA_ARGS__))
+#define NO_THREAD_SAFETY         TSA(no_thread_safety_analysis)
 
 #endif

@@ -40,7 +40,7 @@ bool log_rate_ok(struct log_rate *r);
 #define log_guest(rate, ...)                                                                       \
 	do {                                                                                       \
 		if (log_rate_ok(rate))                                                             \
-			log_at(LOG_LEVEL_WARN, __VA_ARGS__);                                             \
+			log_at(LOG_LEVEL_WARN, __VA_ARGS__);                                       \
 	} while (0)
 
 #endif

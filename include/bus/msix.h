@@ -21,7 +21,7 @@
 
 struct msix; /* from msix_create() to msix_destroy() */
 
-#define MSIX_NO_VECTOR	 0xffff
+#define MSIX_NO_VECTOR   0xffff
 #define MSIX_ENTRY_BYTES 16
 
 MUST_CHECK int msix_create(struct msix **out, const struct irq_chip *chip, uint16_t nr_vectors);

@@ -20,7 +20,7 @@
 #include "sync/mutex.h"
 
 #define PCI_CONFIG_BYTES 4096
-#define PCI_NR_BARS	 6
+#define PCI_NR_BARS      6
 
 struct pci_func;
 
@@ -73,7 +73,7 @@ struct pci_func {
 	struct mutex lock;
 	uint8_t config[PCI_CONFIG_BYTES];
 	uint8_t writable[PCI_CONFIG_BYTES]; /* 1: the driver may write this bit */
-	uint8_t write_clear[256];	    /* 1: writing one clears this bit */
+	uint8_t write_clear[256];           /* 1: writing one clears this bit */
 	struct pci_bar bars[PCI_NR_BARS];
 	uint16_t next_cap, last_cap;  /* while being built: free byte, end of the chain */
 	bool intx_level, intx_driven; /* what the device wants, what the line shows */

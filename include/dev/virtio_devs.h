@@ -15,24 +15,25 @@
 
 /* --- block (virtio/dev/blk.c) --- */
 
-/* Of a whole device, all queues together. Rates 0: unlimited; bursts 0: a tenth of a second's worth. */
+/* Of a whole device, all queues together. Rates 0: unlimited; bursts 0: a tenth of a second's
+ * worth. */
 struct blk_limits {
 	uint64_t ops_per_s, burst_ops;
 	uint64_t bytes_per_s, burst_bytes;
 };
 
 struct blk_config {
-	const char *name;          /* of threads and messages: "block0" */
-	struct afile *file;        /* copied on success, and file->fd set to -1; NULL: null back end */
-	uint64_t null_bytes;       /* of the null back end: completes at once, data is not touched */
+	const char *name;    /* of threads and messages: "block0" */
+	struct afile *file;  /* copied on success, and file->fd set to -1; NULL: null back end */
+	uint64_t null_bytes; /* of the null back end: completes at once, data is not touched */
 	uint16_t nr_queues, queue_size;
-	uint32_t block_bytes;      /* logical block size told to the guest: 512 to 4096 */
+	uint32_t block_bytes; /* logical block size told to the guest: 512 to 4096 */
 	bool is_readonly;
 	bool has_discard;
-	char serial[20];           /* GET_ID answer, zero-padded, not terminated when full */
-	const cpu_set_t *cpus;     /* of the workers; NULL: anywhere */
-	uint64_t spin_ns;          /* of the workers: see vworker.h */
-	uint16_t nr_workers;       /* threads; 0: one for each queue */
+	char serial[20];       /* GET_ID answer, zero-padded, not terminated when full */
+	const cpu_set_t *cpus; /* of the workers; NULL: anywhere */
+	uint64_t spin_ns;      /* of the workers: see vworker.h */
+	uint16_t nr_workers;   /* threads; 0: one for each queue */
 	struct blk_limits limits;
 };
 /*
@@ -62,12 +63,12 @@ struct console_port_config {
 	 * before the next start of the queue.
 	 */
 	int in_fd, out_fd;
-	char name[32];      /* shown in the guest as /dev/virtio-ports/NAME; empty: none */
-	bool is_console;    /* an hvc terminal rather than a plain port */
+	char name[32];   /* shown in the guest as /dev/virtio-ports/NAME; empty: none */
+	bool is_console; /* an hvc terminal rather than a plain port */
 };
 struct console_config {
 	const struct console_port_config *ports;
-	unsigned nr_ports;  /* 1 and no name: single port without MULTIPORT */
+	unsigned nr_ports;   /* 1 and no name: single port without MULTIPORT */
 	uint16_t cols, rows; /* 0: unknown */
 };
 MUST_CHECK int console_create(struct vdev **out, struct gmem *mem, struct vworker *worker,

@@ -17,8 +17,8 @@
 struct afile_config {
 	const char *path; /* /proc/self/fd/N, /dev/fd/N: a duplicate of an inherited descriptor */
 	bool is_readonly;
-	bool is_direct;   /* O_DIRECT */
-	bool no_lock;     /* do not take the image lock */
+	bool is_direct; /* O_DIRECT */
+	bool no_lock;   /* do not take the image lock */
 };
 
 /* What open found out. Immutable. Sizes in bytes. */

@@ -18,9 +18,9 @@
 #include "sync/mutex.h"
 
 struct condvar {
-	_Atomic uint32_t bits;        /* CONDVAR_* in condvar.c */
-	struct list queue;            /* under its spin bit */
-	struct mutex *mutex;          /* of those in the queue; under the spin bit */
+	_Atomic uint32_t bits; /* CONDVAR_* in condvar.c */
+	struct list queue;     /* under its spin bit */
+	struct mutex *mutex;   /* of those in the queue; under the spin bit */
 } CACHE_ALIGNED;
 
 void condvar_init(struct condvar *c);

@@ -59,13 +59,13 @@ static inline bool mutex_try_lock(struct mutex *m) TRY_ACQUIRES(true, m) NO_THRE
 {
 	uint32_t idle = 0;
 	/* acquire: pairs with the release of the unlock, here and wherever a lock is taken */
-	return atomic_compare_exchange_strong_explicit(
-		&m->s.bits, &idle, MUTEX_LOCKED, memory_order_acquire, memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(&m->s.bits, &idle, MUTEX_LOCKED,
+						       memory_order_acquire, memory_order_relaxed);
 }
 
 /* True: locked shared. */
-static inline bool mutex_try_lock_shared(struct mutex *m) TRY_ACQUIRES_SHARED(true, m)
-	NO_THREAD_SAFETY
+static inline bool mutex_try_lock_shared(struct mutex *m)
+	TRY_ACQUIRES_SHARED(true, m) NO_THREAD_SAFETY
 {
 	uint32_t old = atomic_load_explicit(&m->s.bits, memory_order_relaxed);
 	while (!(old & (MUTEX_LOCKED | MUTEX_WRITER_WAITING | MUTEX_LONG_WAIT)))
@@ -89,8 +89,8 @@ static inline void mutex_lock_shared(struct mutex *m) ACQUIRES_SHARED(m) NO_THRE
 }
 
 /* True: locked before CLOCK_MONOTONIC reached @deadline_ns. */
-static inline bool mutex_lock_until(struct mutex *m, uint64_t deadline_ns) TRY_ACQUIRES(true, m)
-	NO_THREAD_SAFETY
+static inline bool mutex_lock_until(struct mutex *m, uint64_t deadline_ns)
+	TRY_ACQUIRES(true, m) NO_THREAD_SAFETY
 {
 	return mutex_try_lock(m) || mutex_lock_slow(m, false, deadline_ns);
 }
@@ -113,8 +113,7 @@ static inline void mutex_unlock(struct mutex *m) RELEASES(m) NO_THREAD_SAFETY
 static inline void mutex_unlock_shared(struct mutex *m) RELEASES_SHARED(m) NO_THREAD_SAFETY
 {
 	/* release: what we read under the lock was read before the next writer writes */
-	uint32_t before =
-		atomic_fetch_sub_explicit(&m->s.bits, MUTEX_READER, memory_order_release);
+	uint32_t before = atomic_fetch_sub_explicit(&m->s.bits, MUTEX_READER, memory_order_release);
 	if (unlikely((before & 0xffu) || before < MUTEX_READER))
 		mutex_unlock_shared_slow(m, before);
 }

@@ -34,7 +34,8 @@
 #include <urcu/urcu-memb.h>
 #include "base/compiler.h"
 
-/* TSan does not see into liburcu: tell it that a grace period follows the sections it waited for. */
+/* TSan does not see into liburcu: tell it that a grace period follows the sections it waited for.
+ */
 #ifdef RCU_TSAN
 #include <sanitizer/tsan_interface.h>
 extern char rcu_tsan_grace;

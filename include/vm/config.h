@@ -14,10 +14,10 @@
 #include "base/compiler.h"
 #include "mem/place.h"
 
-#define VM_MAX_CPUS    512
-#define VM_MAX_DISKS   26
-#define VM_NR_SERIAL   4
-#define VM_MAX_TABLES  16
+#define VM_MAX_CPUS   512
+#define VM_MAX_DISKS  26
+#define VM_NR_SERIAL  4
+#define VM_MAX_TABLES 16
 
 enum vm_tristate { VM_AUTO = -1, VM_OFF = 0, VM_ON = 1 };
 
@@ -25,9 +25,9 @@ enum vm_tristate { VM_AUTO = -1, VM_OFF = 0, VM_ON = 1 };
 enum vm_poll { VM_POLL_ADAPTIVE, VM_POLL_OFF, VM_POLL_ALWAYS };
 
 struct vm_disk_config {
-	char *path;           /* as given, for messages; NULL with format null */
-	const char *option;   /* that named it: "--block" */
-	uint64_t null_bytes;  /* format=null,size= */
+	char *path;          /* as given, for messages; NULL with format null */
+	const char *option;  /* that named it: "--block" */
+	uint64_t null_bytes; /* format=null,size= */
 	bool is_readonly, is_root, is_direct;
 	enum vm_tristate discard;
 	unsigned queues;      /* 0: auto */
@@ -36,8 +36,8 @@ struct vm_disk_config {
 	char id[21];          /* at most 20 bytes */
 	cpu_set_t *cpus;      /* of the workers; NULL: anywhere */
 	enum vm_poll poll;
-	uint64_t poll_ns;     /* at most so long; 0: what a wake-up costs here */
-	unsigned workers;     /* threads; 0: auto */
+	uint64_t poll_ns;       /* at most so long; 0: what a wake-up costs here */
+	unsigned workers;       /* threads; 0: auto */
 	bool may_be_any_format; /* format=auto: refuse what looks like another format */
 };
 
@@ -52,11 +52,11 @@ enum vm_serial_type {
 
 struct vm_serial_config {
 	enum vm_serial_type type;
-	bool is_virtio;              /* hardware=virtio-console */
-	unsigned num;                /* 1 to 4 (virtio-console: any order of appearance) */
+	bool is_virtio; /* hardware=virtio-console */
+	unsigned num;   /* 1 to 4 (virtio-console: any order of appearance) */
 	char *path, *input;
 	bool is_console, is_earlycon, is_stdin;
-	char name[32];               /* of a virtio-console port */
+	char name[32]; /* of a virtio-console port */
 };
 
 struct vm_config {
@@ -96,9 +96,9 @@ struct config_builder;
 
 /* One option of `vmm run`, as command line, configuration file and help know it. */
 struct config_option {
-	const char *name;        /* long name without dashes */
-	char letter;             /* short name, 0: none */
-	const char *value;       /* what follows, for help; NULL: a flag */
+	const char *name;  /* long name without dashes */
+	char letter;       /* short name, 0: none */
+	const char *value; /* what follows, for help; NULL: a flag */
 	bool repeats;
 	const char *help;
 	int (*set)(struct config_builder *b, const char *value); /* NULL: not supported yet */
@@ -112,8 +112,8 @@ enum config_origin { CONFIG_NOT_GIVEN, CONFIG_FROM_FILE, CONFIG_FROM_ARGS };
 /* A configuration in the making. Zero-initialise. */
 struct config_builder {
 	struct vm_config *c;
-	enum config_origin origin;    /* of what is being set now */
-	enum config_origin given[160]; /* by option index */
+	enum config_origin origin;       /* of what is being set now */
+	enum config_origin given[160];   /* by option index */
 	const struct config_option *now; /* the option being set, for messages */
 	struct config_error err;
 };

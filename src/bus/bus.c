@@ -37,14 +37,14 @@ struct bus_range {
 struct bus_leaf {
 	const struct bus_range *cell[BUS_LEAF_CELLS];
 	/* control side */
-	bool is_shared;	       /* bus_empty, or some range's whole: not the table's to free */
+	bool is_shared;        /* bus_empty, or some range's whole: not the table's to free */
 	struct bus_leaf *next; /* on a list of leaves to free */
 };
 
 struct bus_table {
 	/* RCU: immutable while published */
-	unsigned nr;			 /* entries, the sentinel at 0 included */
-	uint64_t *bases;		 /* sorted */
+	unsigned nr;                     /* entries, the sentinel at 0 included */
+	uint64_t *bases;                 /* sorted */
 	const struct bus_range **ranges; /* in the order of bases */
 	/* control side, once replaced: what goes with it */
 	struct bus_leaf *dead_leaves;

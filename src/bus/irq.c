@@ -10,7 +10,7 @@
 
 struct irq_share {
 	/* immutable after create */
-	struct irq_chip chip;	       /* ours, in front */
+	struct irq_chip chip;          /* ours, in front */
 	const struct irq_chip *behind; /* what it stands before */
 	struct mutex lock;
 	/* under lock */

@@ -9,11 +9,11 @@
 #include "sync/mutex.h"
 
 /* PCI 3.0 §6.8.2.6 to 6.8.2.9: one table entry. */
-#define MSIX_ENTRY_ADDR	   0
-#define MSIX_ENTRY_DATA	   8
+#define MSIX_ENTRY_ADDR    0
+#define MSIX_ENTRY_DATA    8
 #define MSIX_ENTRY_CONTROL 12
 #define MSIX_CONTROL_MASK  0x01 /* the one bit of vector control that exists */
-#define MSIX_ADDR_MBZ	   0x03 /* messages are aligned to 4 bytes */
+#define MSIX_ADDR_MBZ      0x03 /* messages are aligned to 4 bytes */
 
 struct msix_vector {
 	uint8_t entry[MSIX_ENTRY_BYTES]; /* as the guest reads it */

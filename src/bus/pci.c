@@ -19,9 +19,9 @@
 #define PCI_STATUS_CLEARABLE 0xf900
 #define PCI_HEADER_BYTES     64
 #define PCI_LEGACY_BYTES     256 /* capabilities lie below */
-#define PCI_MIN_IO_BAR	     4
-#define PCI_MIN_MEM_BAR	     16
-#define PCI_INTX_PIN_A	     1
+#define PCI_MIN_IO_BAR       4
+#define PCI_MIN_MEM_BAR      16
+#define PCI_INTX_PIN_A       1
 
 /* --- building --- */
 

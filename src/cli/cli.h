@@ -11,9 +11,10 @@
 
 struct cli_command {
 	const char *name;
-	const char *synopsis;              /* after the name */
+	const char *synopsis; /* after the name */
 	const char *help;
-	int (*run)(int argc, char **argv); /* argv[0] is the command's name; NULL: not supported yet */
+	int (*run)(int argc,
+		   char **argv); /* argv[0] is the command's name; NULL: not supported yet */
 };
 extern const struct cli_command cli_commands[];
 extern const unsigned cli_nr_commands;

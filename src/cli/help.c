@@ -16,10 +16,12 @@ static void help_options(void)
 			printf("  -%c, --%s%s%s\n", o->letter, o->name, o->value ? " " : "",
 			       o->value ? o->value : "");
 		else
-			printf("      --%s%s%s\n", o->name, o->value ? " " : "", o->value ? o->value : "");
+			printf("      --%s%s%s\n", o->name, o->value ? " " : "",
+			       o->value ? o->value : "");
 		printf("          %s\n", o->help);
 	}
-	printf("\nExit status: 0 the guest powered off or was stopped, 1 the host failed, 2 bad usage,\n"
+	printf("\nExit status: 0 the guest powered off or was stopped, 1 the host failed, 2 bad "
+	       "usage,\n"
 	       "32 the guest reset itself, 33 a vCPU crashed.\n"
 	       "On a terminal, Ctrl-A x stops the VM.\n"
 	       "\nExample:\n  vmm run -m 1G -c 2 --rwroot disk.img -i initrd.img vmlinuz\n");
@@ -27,7 +29,8 @@ static void help_options(void)
 
 void help_print(const struct cli_command *c)
 {
-	printf("Usage: vmm %s %s\n\n%s%s.\n", c->name, c->synopsis, c->run ? "" : "Not supported: ", c->help);
+	printf("Usage: vmm %s %s\n\n%s%s.\n", c->name, c->synopsis,
+	       c->run ? "" : "Not supported: ", c->help);
 	if (c->run == cmd_run)
 		help_options();
 }
@@ -37,13 +40,15 @@ int cmd_help(int argc, char **argv)
 	if (argc > 1) {
 		const struct cli_command *c = cli_find(argv[1]);
 		if (!c) {
-			fprintf(stderr, "vmm: help: unknown command '%s'; 'vmm help' lists them\n", argv[1]);
+			fprintf(stderr, "vmm: help: unknown command '%s'; 'vmm help' lists them\n",
+				argv[1]);
 			return VM_EXIT_USAGE;
 		}
 		help_print(c);
 		return 0;
 	}
-	printf("Usage: vmm COMMAND [ARGUMENTS]\n\nA virtual machine monitor for Linux/KVM.\n\nCommands:\n");
+	printf("Usage: vmm COMMAND [ARGUMENTS]\n\nA virtual machine monitor for "
+	       "Linux/KVM.\n\nCommands:\n");
 	for (unsigned i = 0; i < cli_nr_commands; i++)
 		if (cli_commands[i].run)
 			printf("  %-10s %s\n", cli_commands[i].name, cli_commands[i].help);

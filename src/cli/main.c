@@ -11,7 +11,8 @@
 const struct cli_command cli_commands[] = {
 	{ "run", "[OPTIONS] KERNEL", "boot a VM and stay until it ends", cmd_run },
 	{ "device", "block --socket PATH|--fd N --block KEYS",
-	  "serve a disk over vhost-user to another VMM; KEYS as for 'vmm run --block'", cmd_device },
+	  "serve a disk over vhost-user to another VMM; KEYS as for 'vmm run --block'",
+	  cmd_device },
 	{ "bench", "--host [--json]", "tell what this host's KVM is and can", cmd_bench },
 	{ "version", "", "print the version", cmd_version },
 	{ "help", "[COMMAND]", "explain a command", cmd_help },
@@ -51,8 +52,8 @@ int cmd_version(int argc, char **argv)
 }
 
 /*
- * A caller may close standard input, output or error. Files opened later would get their numbers, and
- * the guest's output would land in its disk.
+ * A caller may close standard input, output or error. Files opened later would get their numbers,
+ * and the guest's output would land in its disk.
  */
 static int main_fill_standard_fds(void)
 {

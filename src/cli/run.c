@@ -27,8 +27,8 @@ static void run_build_options(struct run_options *r)
 	BUG_ON(config_nr_options > RUN_MAX_OPTIONS);
 	for (unsigned i = 0; i < config_nr_options; i++) {
 		const struct config_option *o = &config_options[i];
-		r->longs[i] = (struct option){ o->name, o->value ? required_argument : no_argument, NULL,
-					       (int)(RUN_FIRST_LONG + i) };
+		r->longs[i] = (struct option){ o->name, o->value ? required_argument : no_argument,
+					       NULL, (int)(RUN_FIRST_LONG + i) };
 		if (o->letter) {
 			*s++ = o->letter;
 			if (o->value)
@@ -51,8 +51,9 @@ static int run_index_of(int opt)
 static int run_positional(struct config_builder *b, int argc, char **argv)
 {
 	if (argc - optind > 1)
-		return config_fail(b, "'%s': only one kernel; quote kernel arguments and give them with -p",
-				   argv[optind + 1]);
+		return config_fail(
+			b, "'%s': only one kernel; quote kernel arguments and give them with -p",
+			argv[optind + 1]);
 	if (optind == argc)
 		return 0;
 	int kernel = config_find("kernel");
@@ -68,10 +69,14 @@ static int run_parse(struct config_builder *b, int argc, char **argv)
 	optind = 1;
 	for (int opt, err; (opt = getopt_long(argc, argv, r.shorts, r.longs, NULL)) != -1;) {
 		if (opt == ':')
-			return config_fail(b, "%s: needs a value; 'vmm run --help' shows which", argv[optind - 1]);
+			return config_fail(b, "%s: needs a value; 'vmm run --help' shows which",
+					   argv[optind - 1]);
 		if (opt == '?')
-			return config_fail(b, "%s: unknown option, or a value it does not take; 'vmm run "
-					      "--help' lists them", argv[optind - 1]);
+			return config_fail(
+				b,
+				"%s: unknown option, or a value it does not take; 'vmm run "
+				"--help' lists them",
+				argv[optind - 1]);
 		if (opt == 'v' || opt == RUN_VERBOSE) {
 			log_set_level(LOG_LEVEL_DEBUG);
 			continue;

@@ -15,18 +15,18 @@
 #include "sync/mutex.h"
 
 /* Layout of the block. */
-#define ACPI_PM_STATUS	0 /* 16 bits, one to clear */
-#define ACPI_PM_ENABLE	2 /* 16 bits */
+#define ACPI_PM_STATUS  0 /* 16 bits, one to clear */
+#define ACPI_PM_ENABLE  2 /* 16 bits */
 #define ACPI_PM_CONTROL 4 /* 16 bits */
-#define ACPI_PM_TIMER	8 /* 32 bits, read only */
-#define ACPI_PM_BYTES	16
+#define ACPI_PM_TIMER   8 /* 32 bits, read only */
+#define ACPI_PM_BYTES   16
 
-#define ACPI_PM_TMR	      0x0001 /* of status and enable */
-#define ACPI_PM_PWRBTN	      0x0100
+#define ACPI_PM_TMR           0x0001 /* of status and enable */
+#define ACPI_PM_PWRBTN        0x0100
 #define ACPI_PM_ENABLE_BITS   0x0721
 #define ACPI_PM_CONTROL_BITS  0x1c03 /* kept: SLP_TYP, BM_RLD, SCI_EN */
-#define ACPI_PM_SCI_EN	      0x0001
-#define ACPI_PM_SLP_EN	      0x2000
+#define ACPI_PM_SCI_EN        0x0001
+#define ACPI_PM_SLP_EN        0x2000
 #define ACPI_PM_SLP_TYP_SHIFT 10
 #define ACPI_PM_SLP_TYP_MASK  7
 #define ACPI_PM_TIMER_HZ      3579545

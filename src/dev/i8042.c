@@ -25,9 +25,9 @@
 #define I8042_OUTPUT_NO_RESET 0x01 /* of the output port: low resets */
 #define I8042_OUTPUT_A20      0x02
 #define I8042_SELF_TEST_OK    0x55
-#define I8042_PORT_OK	      0x00
+#define I8042_PORT_OK         0x00
 #define I8042_PORT_ABSENT     0x02 /* clock line stuck high */
-#define I8042_RESEND	      0xfe /* what a host makes of a device that does not answer */
+#define I8042_RESEND          0xfe /* what a host makes of a device that does not answer */
 
 struct i8042 {
 	/* immutable after create */

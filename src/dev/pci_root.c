@@ -15,18 +15,18 @@
 
 #define PCI_ROOT_VENDOR 0x8086
 #define PCI_ROOT_DEVICE 0x0d57 /* a host bridge without quirks in any guest we know */
-#define PCI_ROOT_CLASS	0x060000
+#define PCI_ROOT_CLASS  0x060000
 
 /* Offsets from 0xcf8. */
 #define PCI_ROOT_ADDRESS 0
-#define PCI_ROOT_RESET	 1
-#define PCI_ROOT_DATA	 4
+#define PCI_ROOT_RESET   1
+#define PCI_ROOT_DATA    4
 
 #define PCI_ROOT_ADDRESS_ENABLE (1u << 31)
-#define PCI_ROOT_ADDRESS_BITS	(PCI_ROOT_ADDRESS_ENABLE | 0x00fffffc)
-#define PCI_ROOT_RESET_HARD	0x02
-#define PCI_ROOT_RESET_CPU	0x04
-#define PCI_ROOT_RESET_FULL	0x08
+#define PCI_ROOT_ADDRESS_BITS   (PCI_ROOT_ADDRESS_ENABLE | 0x00fffffc)
+#define PCI_ROOT_RESET_HARD     0x02
+#define PCI_ROOT_RESET_CPU      0x04
+#define PCI_ROOT_RESET_FULL     0x08
 
 struct pci_root {
 	struct pci_func func;

@@ -18,9 +18,9 @@
 #include "rtc_priv.h"
 #include "sync/mutex.h"
 
-#define RTC_A_DEFAULT	  0x26		  /* 32768 Hz time base, 1024 Hz periodic rate */
-#define RTC_UIP_NS	  (244 * 1000ull) /* update in progress is announced this long before */
-#define RTC_DAY_SECONDS	  86400
+#define RTC_A_DEFAULT     0x26            /* 32768 Hz time base, 1024 Hz periodic rate */
+#define RTC_UIP_NS        (244 * 1000ull) /* update in progress is announced this long before */
+#define RTC_DAY_SECONDS   86400
 #define RTC_EQUIPMENT_FPU 0x02
 
 struct rtc {
@@ -31,9 +31,9 @@ struct rtc {
 	/* under lock */
 	uint8_t index;
 	uint8_t cmos[RTC_BYTES]; /* what is not worked out: alarms, A, B, memory */
-	int64_t offset_s;	 /* guest's time minus the host's */
-	struct tm set;		 /* the time while B says SET: as the guest writes it */
-	uint8_t flags;		 /* RTC_C_*, as of seen_ns */
+	int64_t offset_s;        /* guest's time minus the host's */
+	struct tm set;           /* the time while B says SET: as the guest writes it */
+	uint8_t flags;           /* RTC_C_*, as of seen_ns */
 	uint64_t seen_ns;
 	bool irq_level, is_posted, is_stopping;
 	struct reactor_msg msg;

@@ -29,7 +29,7 @@ enum {
 	RTC_D = 0x0d,
 	RTC_EQUIPMENT = 0x14,
 	RTC_BASE_MEMORY = 0x15, /* KiB, 16 bits */
-	RTC_EXT_MEMORY = 0x17,	/* KiB above 1 MiB, 16 bits */
+	RTC_EXT_MEMORY = 0x17,  /* KiB above 1 MiB, 16 bits */
 	RTC_EXT_MEMORY2 = 0x30, /* the same, as found */
 	RTC_CENTURY = 0x32,
 	RTC_MEMORY_16M = 0x34, /* 64 KiB units above 16 MiB, 16 bits */
@@ -48,8 +48,8 @@ enum {
 #define RTC_C_UPDATE   0x10
 #define RTC_C_SOURCES  (RTC_C_PERIODIC | RTC_C_ALARM | RTC_C_UPDATE)
 #define RTC_D_VALID    0x80
-#define RTC_PM	       0x80 /* of hours, in 12-hour mode */
-#define RTC_ANY	       0xc0 /* of an alarm byte: matches always */
+#define RTC_PM         0x80 /* of hours, in 12-hour mode */
+#define RTC_ANY        0xc0 /* of an alarm byte: matches always */
 
 /* What time register @reg shows for @tm under register B of @b. */
 uint8_t rtc_time_get(const struct tm *tm, unsigned reg, uint8_t b);

@@ -14,13 +14,13 @@
 #include <string.h>
 #include "byte_io.h"
 
-#define SERIAL_IER_BITS	 0x0f
-#define SERIAL_MCR_BITS	 0x1f
-#define SERIAL_FCR_BITS	 (UART_FCR_ENABLE_FIFO | UART_FCR_DMA_SELECT | UART_FCR_TRIGGER_MASK)
+#define SERIAL_IER_BITS  0x0f
+#define SERIAL_MCR_BITS  0x1f
+#define SERIAL_FCR_BITS  (UART_FCR_ENABLE_FIFO | UART_FCR_DMA_SELECT | UART_FCR_TRIGGER_MASK)
 #define SERIAL_IIR_FIFOS 0xc0 /* FIFOs are on */
-#define SERIAL_LINES_UP	 (UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS)
-#define SERIAL_DIVISOR	 1 /* 115200 */
-#define SERIAL_POLLS	 4 /* idle reads of LSR in a row, of which Linux's start-up does two */
+#define SERIAL_LINES_UP  (UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS)
+#define SERIAL_DIVISOR   1 /* 115200 */
+#define SERIAL_POLLS     4 /* idle reads of LSR in a row, of which Linux's start-up does two */
 
 /* --- receiver --- */
 

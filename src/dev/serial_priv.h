@@ -18,7 +18,7 @@
 #include "sync/mutex.h"
 
 #define SERIAL_FIFO_BYTES 16
-#define SERIAL_IN_BYTES	  64	/* read ahead; a power of two */
+#define SERIAL_IN_BYTES   64    /* read ahead; a power of two */
 #define SERIAL_OUT_BYTES  16384 /* a power of two */
 
 /* Bytes from the guest to the host: one writer (under the UART's lock), one reader (the reactor).

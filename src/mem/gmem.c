@@ -268,11 +268,12 @@ static size_t gmem_load_fast(const struct gmem *m, gpa_t dst, int fd, uint64_t o
 	uint64_t skip = off % GMEM_PAGE_BYTES;
 	if (len < GMEM_LOAD_FAST_MIN || off > INT64_MAX)
 		return 0;
-	uint8_t *src = mmap(NULL, len + skip, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, (off_t)(off - skip));
+	uint8_t *src = mmap(NULL, len + skip, PROT_READ, MAP_SHARED | MAP_POPULATE, fd,
+			    (off_t)(off - skip));
 	if (src == MAP_FAILED)
 		return 0;
 	size_t done = 0;
-	for (ssize_t n = 1; n > 0 && done < len; done += n > 0 ? (size_t)n : 0)
+	for (ssize_t n = 1; n > 0 && done<len; done += n> 0 ? (size_t)n : 0)
 		n = pwrite(r->fd, src + skip + done, len - done,
 			   (off_t)(r->fd_offset + (dst.raw - r->start) + done));
 	(void)munmap(src, len + skip); /* our own mapping */

@@ -48,7 +48,8 @@ int place_node_of_cpu(int cpu)
 long place_free_hugepages(uint64_t bytes)
 {
 	char path[96];
-	(void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
+	(void)snprintf(path, sizeof(path),
+		       "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
 		       (unsigned long long)(bytes / KIB)); /* fits */
 	FILE *f = fopen(path, "re");
 	if (!f)
@@ -101,7 +102,8 @@ int place_prefault(void *addr, size_t len)
 		nr = (unsigned)min_u64((uint64_t)CPU_COUNT(&cpus), PLACE_MAX_THREADS);
 	nr = (unsigned)max_u64(1, min_u64(nr, len / PLACE_SLICE_MIN));
 	struct place_slice s[PLACE_MAX_THREADS] = { 0 };
-	size_t each = align_down(len / nr, GIB) ? align_down(len / nr, GIB) : align_down(len / nr, 2 * MIB);
+	size_t each = align_down(len / nr, GIB) ? align_down(len / nr, GIB)
+						: align_down(len / nr, 2 * MIB);
 	if (!each)
 		nr = 1;
 	for (unsigned i = 0; i < nr; i++) {

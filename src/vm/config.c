@@ -20,7 +20,9 @@ void config_init(struct vm_config *c)
 
 void config_fini(struct vm_config *c)
 {
-	char *strings[] = { c->kernel, c->initrd, c->bios, c->params, c->kvm_device, c->syslog_tag };
+	char *strings[] = {
+		c->kernel, c->initrd, c->bios, c->params, c->kvm_device, c->syslog_tag
+	};
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
 		free(strings[i]);
 	for (unsigned i = 0; i < VM_MAX_CPUS; i++)
@@ -89,7 +91,8 @@ static int config_check_serial(struct config_builder *b)
 		if (s->is_virtio)
 			continue;
 		if (used & (1u << s->num))
-			return config_fail(b, "--serial: num=%u is given twice; each port once", s->num);
+			return config_fail(b, "--serial: num=%u is given twice; each port once",
+					   s->num);
 		used |= 1u << s->num;
 	}
 	if (consoles > 1)
@@ -105,7 +108,10 @@ static void config_default_serial(struct vm_config *c)
 	if (c->nr_serial)
 		return;
 	c->serial[c->nr_serial++] = (struct vm_serial_config){
-		.type = VM_SERIAL_STDOUT, .num = 1, .is_console = true, .is_stdin = true,
+		.type = VM_SERIAL_STDOUT,
+		.num = 1,
+		.is_console = true,
+		.is_stdin = true,
 	};
 }
 
@@ -159,15 +165,18 @@ static int config_check_cpus(struct config_builder *b)
 	struct vm_config *c = b->c;
 	for (unsigned i = c->nr_cpus; i < VM_MAX_CPUS; i++)
 		if (c->vcpu_affinity[i])
-			return config_fail(b, "--cpu-affinity: vCPU %u does not exist; there are %u (--cpus)",
-					   i, c->nr_cpus);
+			return config_fail(
+				b, "--cpu-affinity: vCPU %u does not exist; there are %u (--cpus)",
+				i, c->nr_cpus);
 	for (size_t i = c->nr_cpus; c->rt_cpus && i < CPU_SETSIZE; i++)
 		if (CPU_ISSET(i, c->rt_cpus))
-			return config_fail(b, "--rt-cpus: vCPU %zu does not exist; there are %u (--cpus)",
-					   i, c->nr_cpus);
+			return config_fail(
+				b, "--rt-cpus: vCPU %zu does not exist; there are %u (--cpus)", i,
+				c->nr_cpus);
 	uint64_t page = place_page_bytes(c->place.pages);
 	if (!is_aligned(c->ram_bytes, page))
-		return config_fail(b, "--mem: the size is not a multiple of the %llu MiB huge pages",
+		return config_fail(b,
+				   "--mem: the size is not a multiple of the %llu MiB huge pages",
 				   (unsigned long long)(page / MIB));
 	return 0;
 }
@@ -177,7 +186,8 @@ int config_finish(struct config_builder *b)
 	struct vm_config *c = b->c;
 	b->now = NULL;
 	if (!c->kernel && !c->bios)
-		return config_fail(b, "no kernel: give the path of a bzImage or vmlinux, or --bios");
+		return config_fail(b,
+				   "no kernel: give the path of a bzImage or vmlinux, or --bios");
 	if (c->kernel && c->bios)
 		return config_fail(b, "--bios: cannot be combined with a kernel; leave one out");
 	if (c->bios && (c->initrd || c->params))

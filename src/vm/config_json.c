@@ -26,7 +26,8 @@ static int json_object_text(json_t *obj, char *out, size_t cap)
 	size_t at = 0;
 	const char *key;
 	json_t *v;
-	json_object_foreach (obj, key, v) {
+	json_object_foreach(obj, key, v)
+	{
 		char text[2048];
 		if (json_scalar(v, text, sizeof(text)) < 0 || at + strlen(key) + 3 >= cap)
 			return -EINVAL;
@@ -53,11 +54,13 @@ static int json_one(struct config_builder *b, unsigned index, json_t *v)
 			return config_fail(b, "in the configuration file: give true or false");
 		return json_is_true(v) ? config_set(b, index, NULL) : 0;
 	}
-	int err = json_is_object(v) ? json_object_text(v, text, sizeof(text)) :
-				      json_scalar(v, text, sizeof(text));
+	int err = json_is_object(v) ? json_object_text(v, text, sizeof(text))
+				    : json_scalar(v, text, sizeof(text));
 	if (err < 0)
-		return config_fail(b, "in the configuration file: give a string, a number, an object "
-				      "of keys%s", o->repeats ? ", or an array of these" : "");
+		return config_fail(b,
+				   "in the configuration file: give a string, a number, an object "
+				   "of keys%s",
+				   o->repeats ? ", or an array of these" : "");
 	return config_set(b, index, text);
 }
 
@@ -65,12 +68,14 @@ static int json_member(struct config_builder *b, const char *key, json_t *v)
 {
 	int index = config_find(key);
 	if (index < 0)
-		return config_fail(b, "--config: unknown option '%s'; 'vmm run --help' lists them", key);
+		return config_fail(b, "--config: unknown option '%s'; 'vmm run --help' lists them",
+				   key);
 	if (!json_is_array(v) || !config_options[index].repeats)
 		return json_one(b, (unsigned)index, v);
 	size_t i;
 	json_t *item;
-	json_array_foreach (v, i, item) {
+	json_array_foreach(v, i, item)
+	{
 		int err = json_one(b, (unsigned)index, item);
 		if (err)
 			return err;
@@ -104,7 +109,8 @@ int config_load_file(struct config_builder *b, const char *path)
 	json_t *v;
 	if (!json_is_object(root))
 		err = config_fail(b, "%s: not a JSON object; give {\"kernel\": \"…\", …}", path);
-	json_object_foreach (root, key, v) {
+	json_object_foreach(root, key, v)
+	{
 		if (!err)
 			err = json_member(b, key, v);
 	}

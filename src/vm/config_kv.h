@@ -21,8 +21,8 @@ struct kv_iter {
 	const char *at; /* rest of the text */
 	char key[64];
 	char val[4096];
-	bool has_val;   /* "key=value", as opposed to "key" */
-	bool is_bad;    /* an item was too long or empty */
+	bool has_val; /* "key=value", as opposed to "key" */
+	bool is_bad;  /* an item was too long or empty */
 };
 bool kv_next(struct kv_iter *it);
 

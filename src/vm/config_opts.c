@@ -82,7 +82,8 @@ static int opt_cpu_set(struct config_builder *b, const char *text, cpu_set_t **o
 		return -ENOMEM;
 	if (!kv_cpus(text, set)) {
 		free(set);
-		return config_fail(b, "'%s' is not a CPU set; give numbers and ranges such as 0,2-3", text);
+		return config_fail(
+			b, "'%s' is not a CPU set; give numbers and ranges such as 0,2-3", text);
 	}
 	free(*out);
 	*out = set;
@@ -133,14 +134,17 @@ static int opt_cpus(struct config_builder *b, const char *value)
 		int err = 0;
 		if (is_first && !it.has_val) {
 			if (!kv_number(it.val, 1, VM_MAX_CPUS, &n))
-				return config_fail(b, "'%s' vCPUs; give a number from 1 to %d", it.val,
-						   VM_MAX_CPUS);
+				return config_fail(b, "'%s' vCPUs; give a number from 1 to %d",
+						   it.val, VM_MAX_CPUS);
 			b->c->nr_cpus = (unsigned)n;
 		} else if (it.has_val && !strcmp(it.key, "affinity")) {
 			err = opt_cpu_affinity(b, it.val);
 		} else if (!strcmp(it.key, "max") || !strcmp(it.key, "topology")) {
-			return config_fail(b, "%s=: not supported: vCPUs are fixed, two threads a core "
-					      "(or --no-smt)", it.key);
+			return config_fail(
+				b,
+				"%s=: not supported: vCPUs are fixed, two threads a core "
+				"(or --no-smt)",
+				it.key);
 		} else {
 			return config_fail(b, "unknown part '%s'; known: N, affinity=", it.key);
 		}
@@ -174,8 +178,10 @@ static int opt_mem_numa(struct config_builder *b, const char *v)
 	if (b->c->numa_auto)
 		return 0;
 	if (!kv_number(v, 0, 1023, &node) || !place_node_exists((int)node))
-		return config_fail(b, "numa=%s is not a node of this host; give a number that "
-				      "'numactl -H' lists, or auto", v);
+		return config_fail(b,
+				   "numa=%s is not a node of this host; give a number that "
+				   "'numactl -H' lists, or auto",
+				   v);
 	b->c->place.node = (int)node;
 	return 0;
 }
@@ -184,9 +190,11 @@ static int opt_mem_size(struct config_builder *b, const char *v)
 {
 	uint64_t bytes;
 	if (!kv_size(v, MIB, &bytes))
-		return config_fail(b, "'%s' is not a size; give " SIZE_HINT " (a bare number is MiB)", v);
+		return config_fail(
+			b, "'%s' is not a size; give " SIZE_HINT " (a bare number is MiB)", v);
 	if (bytes < MIB || !is_aligned(bytes, 4 * KIB))
-		return config_fail(b, "'%s' is too small or odd; give at least 1M, in whole 4K pages", v);
+		return config_fail(
+			b, "'%s' is too small or odd; give at least 1M, in whole 4K pages", v);
 	b->c->ram_bytes = bytes;
 	return 0;
 }
@@ -208,8 +216,9 @@ static int opt_mem(struct config_builder *b, const char *value)
 			if (!kv_bool(it.has_val ? it.val : NULL, &b->c->place.prefault))
 				err = config_fail(b, "prefault=%s; give on or off", it.val);
 		} else
-			err = config_fail(b, "unknown part '%s'; known: SIZE, hugepages=, numa=, prefault",
-					  it.key);
+			err = config_fail(
+				b, "unknown part '%s'; known: SIZE, hugepages=, numa=, prefault",
+				it.key);
 		if (err)
 			return err;
 	}
@@ -237,7 +246,6 @@ static int disk_id(struct config_builder *b, struct vm_disk_config *d, const cha
 	return 0;
 }
 
-
 static int disk_number(struct config_builder *b, struct kv_iter *it, uint64_t max, bool pow2,
 		       unsigned *out)
 {
@@ -263,7 +271,8 @@ static int disk_format(struct config_builder *b, struct vm_disk_config *d, const
 		return 0;
 	}
 	if (!strcmp(v, "qcow2"))
-		return config_fail(b, "format=qcow2: not supported: convert with 'qemu-img convert -O raw'");
+		return config_fail(
+			b, "format=qcow2: not supported: convert with 'qemu-img convert -O raw'");
 	return config_fail(b, "format=%s is unknown; give raw, auto or null", v);
 }
 
@@ -284,13 +293,15 @@ static int disk_block_size(struct config_builder *b, struct vm_disk_config *d, c
 }
 
 /* What later versions will read. Saying so beats ignoring it. */
-static const char *const disk_later[] = { "packed", "bps", "iops", "wce",
+static const char *const disk_later[] = { "packed",           "bps",           "iops", "wce",
 					  "multiple-workers", "async-executor" };
 
 static int disk_poll(struct config_builder *b, struct vm_disk_config *d, const char *v)
 {
 	static const char *const modes[] = {
-		[VM_POLL_ADAPTIVE] = "adaptive", [VM_POLL_OFF] = "off", [VM_POLL_ALWAYS] = "always",
+		[VM_POLL_ADAPTIVE] = "adaptive",
+		[VM_POLL_OFF] = "off",
+		[VM_POLL_ALWAYS] = "always",
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(modes); i++) {
 		if (!strcmp(v, modes[i])) {
@@ -333,8 +344,12 @@ static int disk_key(struct config_builder *b, struct vm_disk_config *d, struct k
 		if (!strcmp(k, disk_later[i]))
 			return config_fail(b, "%s: not supported yet; leave it out", k);
 	if (!it->has_val || !*it->val)
-		return config_fail(b, "'%s' is unknown or lacks a value; known: path= ro root format= size= "
-				      "direct queues= queue-size= cpus= id= block-size= discard= poll= poll-us= workers=", k);
+		return config_fail(
+			b,
+			"'%s' is unknown or lacks a value; known: path= ro root format= size= "
+			"direct queues= queue-size= cpus= id= block-size= discard= poll= poll-us= "
+			"workers=",
+			k);
 	if (!strcmp(k, "path"))
 		return opt_string(b, &d->path, it->val);
 	if (!strcmp(k, "id"))
@@ -357,8 +372,10 @@ static int disk_key(struct config_builder *b, struct vm_disk_config *d, struct k
 		return disk_size(b, d, it->val);
 	if (!strcmp(k, "block-size") || !strcmp(k, "block_size"))
 		return disk_block_size(b, d, it->val);
-	return config_fail(b, "unknown key '%s'; known: path= ro root format= size= direct queues= "
-			      "queue-size= cpus= id= block-size= discard= poll= poll-us= workers=", k);
+	return config_fail(b,
+			   "unknown key '%s'; known: path= ro root format= size= direct queues= "
+			   "queue-size= cpus= id= block-size= discard= poll= poll-us= workers=",
+			   k);
 }
 
 static int disk_add(struct config_builder *b, const char *value, bool path_first, bool is_readonly,
@@ -367,14 +384,16 @@ static int disk_add(struct config_builder *b, const char *value, bool path_first
 	if (b->c->nr_disks == VM_MAX_DISKS)
 		return config_fail(b, "more than %d disks", VM_MAX_DISKS);
 	struct vm_disk_config *d = &b->c->disks[b->c->nr_disks];
-	*d = (struct vm_disk_config){ .option = b->now->name, .is_readonly = is_readonly,
-				      .is_root = is_root, .discard = VM_AUTO,
+	*d = (struct vm_disk_config){ .option = b->now->name,
+				      .is_readonly = is_readonly,
+				      .is_root = is_root,
+				      .discard = VM_AUTO,
 				      .may_be_any_format = true };
 	b->c->nr_disks++; /* from here on config_fini() frees it */
 	struct kv_iter it = { .at = value };
 	for (bool is_first = true; kv_next(&it); is_first = false) {
-		int err = is_first && !it.has_val && path_first ? opt_string(b, &d->path, it.val) :
-								  disk_key(b, d, &it);
+		int err = is_first && !it.has_val && path_first ? opt_string(b, &d->path, it.val)
+								: disk_key(b, d, &it);
 		if (it.is_bad)
 			err = config_fail(b, "'%s' has an empty or overlong part", value);
 		if (err)
@@ -387,7 +406,8 @@ static int disk_add(struct config_builder *b, const char *value, bool path_first
 	if (d->poll_ns && d->poll != VM_POLL_ADAPTIVE)
 		return config_fail(b, "poll-us= goes with poll=adaptive only");
 	if (d->queues && d->workers > d->queues)
-		return config_fail(b, "workers=%u for %u queues; give no more than there are queues",
+		return config_fail(b,
+				   "workers=%u for %u queues; give no more than there are queues",
 				   d->workers, d->queues);
 	return 0;
 }
@@ -425,8 +445,9 @@ static int serial_type(struct config_builder *b, struct vm_serial_config *s, con
 		const char *name;
 		enum vm_serial_type type;
 	} types[] = {
-		{ "sink", VM_SERIAL_SINK }, { "stdout", VM_SERIAL_STDOUT }, { "file", VM_SERIAL_FILE },
-		{ "unix", VM_SERIAL_UNIX }, { "pty", VM_SERIAL_PTY },	{ "syslog", VM_SERIAL_SYSLOG },
+		{ "sink", VM_SERIAL_SINK }, { "stdout", VM_SERIAL_STDOUT },
+		{ "file", VM_SERIAL_FILE }, { "unix", VM_SERIAL_UNIX },
+		{ "pty", VM_SERIAL_PTY },   { "syslog", VM_SERIAL_SYSLOG },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
 		if (!strcmp(v, types[i].name)) {
@@ -434,7 +455,8 @@ static int serial_type(struct config_builder *b, struct vm_serial_config *s, con
 			return 0;
 		}
 	}
-	return config_fail(b, "type=%s is unknown; give stdout, file, unix, pty, syslog or sink", v);
+	return config_fail(b, "type=%s is unknown; give stdout, file, unix, pty, syslog or sink",
+			   v);
 }
 
 static int serial_hardware(struct config_builder *b, struct vm_serial_config *s, const char *v)
@@ -457,7 +479,8 @@ static int serial_num(struct config_builder *b, struct vm_serial_config *s, cons
 static int serial_name(struct config_builder *b, struct vm_serial_config *s, const char *v)
 {
 	if (strlen(v) >= sizeof(s->name))
-		return config_fail(b, "name=%s is longer than %zu characters", v, sizeof(s->name) - 1);
+		return config_fail(b, "name=%s is longer than %zu characters", v,
+				   sizeof(s->name) - 1);
 	strcpy(s->name, v);
 	return 0;
 }
@@ -465,15 +488,18 @@ static int serial_name(struct config_builder *b, struct vm_serial_config *s, con
 static int serial_key(struct config_builder *b, struct vm_serial_config *s, struct kv_iter *it)
 {
 	const char *k = it->key;
-	bool *flag = !strcmp(k, "console")  ? &s->is_console :
-		     !strcmp(k, "earlycon") ? &s->is_earlycon :
-		     !strcmp(k, "stdin")    ? &s->is_stdin :
-					      NULL;
+	bool *flag = !strcmp(k, "console")    ? &s->is_console
+		     : !strcmp(k, "earlycon") ? &s->is_earlycon
+		     : !strcmp(k, "stdin")    ? &s->is_stdin
+					      : NULL;
 	if (flag)
 		return disk_bool(b, it, flag);
 	if (!it->has_val || !*it->val)
-		return config_fail(b, "'%s' is unknown or lacks a value; known: type= hardware= num= path= "
-				      "input= name= console earlycon stdin", k);
+		return config_fail(
+			b,
+			"'%s' is unknown or lacks a value; known: type= hardware= num= path= "
+			"input= name= console earlycon stdin",
+			k);
 	if (!strcmp(k, "type"))
 		return serial_type(b, s, it->val);
 	if (!strcmp(k, "hardware"))
@@ -486,8 +512,11 @@ static int serial_key(struct config_builder *b, struct vm_serial_config *s, stru
 		return opt_string(b, &s->input, it->val);
 	if (!strcmp(k, "name"))
 		return serial_name(b, s, it->val);
-	return config_fail(b, "unknown key '%s'; known: type= hardware= num= path= input= name= console "
-			      "earlycon stdin", k);
+	return config_fail(
+		b,
+		"unknown key '%s'; known: type= hardware= num= path= input= name= console "
+		"earlycon stdin",
+		k);
 }
 
 static int serial_check(struct config_builder *b, const struct vm_serial_config *s)
@@ -500,7 +529,8 @@ static int serial_check(struct config_builder *b, const struct vm_serial_config 
 	if (s->is_earlycon && s->is_virtio)
 		return config_fail(b, "earlycon goes with hardware=serial only");
 	if (s->input && (s->is_stdin || s->type == VM_SERIAL_UNIX || s->type == VM_SERIAL_PTY))
-		return config_fail(b, "input= cannot be combined with stdin, type=unix or type=pty");
+		return config_fail(b,
+				   "input= cannot be combined with stdin, type=unix or type=pty");
 	if (s->name[0] && !s->is_virtio)
 		return config_fail(b, "name= goes with virtio-console only");
 	return 0;
@@ -515,8 +545,8 @@ static int serial_add(struct config_builder *b, const char *value, bool is_virti
 	b->c->nr_serial++; /* from here on config_fini() frees it */
 	struct kv_iter it = { .at = value };
 	while (kv_next(&it)) {
-		int err = it.is_bad ? config_fail(b, "'%s' has an empty or overlong part", value) :
-				      serial_key(b, s, &it);
+		int err = it.is_bad ? config_fail(b, "'%s' has an empty or overlong part", value)
+				    : serial_key(b, s, &it);
 		if (err)
 			return err;
 	}
@@ -544,10 +574,14 @@ static int opt_config(struct config_builder *b, const char *v)
 	return err;
 }
 
-#define LATER(name, value, why) { name, 0, value, true, why, NULL }
+#define LATER(name, value, why)                                                                    \
+	{                                                                                          \
+		name, 0, value, true, why, NULL                                                    \
+	}
 
 const struct config_option config_options[] = {
-	{ "kernel", 0, "PATH", false, "bzImage or vmlinux to boot (or the last argument)", opt_kernel },
+	{ "kernel", 0, "PATH", false, "bzImage or vmlinux to boot (or the last argument)",
+	  opt_kernel },
 	{ "cpus", 'c', "N[,affinity=SET]", false, "number of vCPUs (1)", opt_cpus },
 	{ "mem", 'm', "SIZE[,hugepages=2M|1G|thp][,prefault][,numa=auto|NODE]", false,
 	  "guest memory; a bare number is MiB (256M)", opt_mem },
@@ -569,7 +603,8 @@ const struct config_option config_options[] = {
 	  true, "serial port (default: port 1 on this terminal)", opt_serial },
 	{ "console", 0, "type=…[,name=NAME][,path=PATH][,input=PATH][,console][,stdin]", true,
 	  "virtio console port (as --serial hardware=virtio-console)", opt_console },
-	{ "syslog-tag", 0, "TAG", false, "name in the system log for type=syslog (vmm)", opt_syslog_tag },
+	{ "syslog-tag", 0, "TAG", false, "name in the system log for type=syslog (vmm)",
+	  opt_syslog_tag },
 	{ "cpu-affinity", 0, "SET | VCPU=SET:…", false, "host CPUs the vCPU threads may use",
 	  opt_cpu_affinity },
 	{ "rt-cpus", 0, "SET", false, "vCPUs that run with real-time priority", opt_rt_cpus },
@@ -579,7 +614,8 @@ const struct config_option config_options[] = {
 	{ "kvm-device", 0, "PATH", false, "KVM device (/dev/kvm)", opt_kvm_device },
 	{ "disable-sandbox", 0, NULL, false, "run every device in this process (always so today)",
 	  opt_disable_sandbox },
-	{ "config", 0, "FILE", false, "JSON file of options; the command line overrides it", opt_config },
+	{ "config", 0, "FILE", false, "JSON file of options; the command line overrides it",
+	  opt_config },
 	LATER("socket", "PATH", "there is no control socket yet; stop the VM with SIGTERM"),
 	LATER("net", "…", "there is no network device yet"),
 	LATER("host_ip", "ADDR", "there is no network device yet"),

@@ -38,7 +38,8 @@ static enum vm_status device_clear_path(const struct sockaddr_un *a)
 	if (fd < 0)
 		return vm_fail_errno(-errno, "making a socket");
 	if (!connect(fd, (const struct sockaddr *)a, sizeof(*a)) || errno != ECONNREFUSED)
-		return device_bad_path(a->sun_path, "is in use by another server; give another path");
+		return device_bad_path(a->sun_path,
+				       "is in use by another server; give another path");
 	if (unlink(a->sun_path))
 		return device_bad_path(a->sun_path, strerror(errno));
 	return VM_EXIT_OK;
@@ -48,7 +49,8 @@ static enum vm_status device_listen(const char *path, int *out)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	if (strlen(path) >= sizeof(a.sun_path))
-		return device_bad_path(path, "is too long for a socket; give at most 107 characters");
+		return device_bad_path(path,
+				       "is too long for a socket; give at most 107 characters");
 	memcpy(a.sun_path, path, strlen(path));
 	enum vm_status st = device_clear_path(&a);
 	if (st)
@@ -68,7 +70,8 @@ static enum vm_status device_inherit(int fd, bool *is_listening)
 	int family = 0, listens = 0;
 	socklen_t len = sizeof(int);
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) || family != AF_UNIX)
-		return vm_fail(VM_EXIT_USAGE, "--fd: %d is no Unix socket; give one that is open", fd);
+		return vm_fail(VM_EXIT_USAGE, "--fd: %d is no Unix socket; give one that is open",
+			       fd);
 	len = sizeof(int);
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len))
 		return vm_fail_errno(-errno, "--fd");
@@ -124,8 +127,8 @@ static enum vm_status device_serve(struct vhost_user_server *s, const struct dev
 {
 	bool is_listening = true;
 	int listener = e->fd;
-	enum vm_status st = e->path ? device_listen(e->path, &listener) :
-				      device_inherit(e->fd, &is_listening);
+	enum vm_status st = e->path ? device_listen(e->path, &listener)
+				    : device_inherit(e->fd, &is_listening);
 	if (st)
 		return st;
 	if (is_listening) {
@@ -142,7 +145,8 @@ static enum vm_status device_serve(struct vhost_user_server *s, const struct dev
 	return st;
 }
 
-static enum vm_status device_make_block(struct vhost_user_server **out, const struct vm_disk_config *d)
+static enum vm_status device_make_block(struct vhost_user_server **out,
+					const struct vm_disk_config *d)
 {
 	struct afile f;
 	struct vdev *dev = NULL;

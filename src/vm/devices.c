@@ -30,8 +30,9 @@ static void user_quit(void *ctx)
 static enum vm_status io_failed(int err)
 {
 	if (err == -ENOSYS || err == -EPERM)
-		return vm_fail(VM_EXIT_HOST, "this host forbids io_uring; allow it with 'sysctl "
-					     "kernel.io_uring_disabled=0' or in the container's seccomp profile");
+		return vm_fail(VM_EXIT_HOST,
+			       "this host forbids io_uring; allow it with 'sysctl "
+			       "kernel.io_uring_disabled=0' or in the container's seccomp profile");
 	return vm_fail_errno(err, "starting an I/O thread");
 }
 
@@ -82,8 +83,8 @@ static const struct endpoint *platform_port(const struct vm *vm, unsigned index)
 	return NULL;
 }
 
-static int platform_add_serial(struct vm *vm, const struct machine_dev *d, const struct irq_line *irq,
-			       const struct bus_ops **ops, void **ctx)
+static int platform_add_serial(struct vm *vm, const struct machine_dev *d,
+			       const struct irq_line *irq, const struct bus_ops **ops, void **ctx)
 {
 	const struct endpoint *e = platform_port(vm, d->index);
 	struct serial_config cfg = {
@@ -130,7 +131,9 @@ static int platform_add_pm(struct vm *vm, const struct irq_line *irq, const stru
 			   void **ctx)
 {
 	struct acpi_pm_config cfg = {
-		.sink = { machine_event, vm }, .sci = *irq, .s5_slp_typ = machine_s5_slp_typ,
+		.sink = { machine_event, vm },
+		.sci = *irq,
+		.s5_slp_typ = machine_s5_slp_typ,
 	};
 	int err = acpi_pm_create(&vm->pm, &cfg);
 	*ops = &acpi_pm_bus_ops;
@@ -233,7 +236,8 @@ static int vdevs_add_disk(struct vm *vm, unsigned i)
 	char name[16];
 	(void)snprintf(name, sizeof(name), "block%u", i); /* fits */
 	struct vdev *dev = NULL;
-	int err = vm_disk_create(&dev, vm->mem, d, d->path ? &vm->files.disks[i] : NULL, name, queues);
+	int err = vm_disk_create(&dev, vm->mem, d, d->path ? &vm->files.disks[i] : NULL, name,
+				 queues);
 	if (err)
 		return err;
 	vm->files.disk_is_open[i] = false; /* the device's now */

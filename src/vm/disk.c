@@ -55,7 +55,8 @@ enum vm_status vm_disk_failed(const struct vm_disk_config *d, int err)
 {
 	if (err != -EINVAL)
 		return vm_fail_errno(err, "making a disk");
-	return vm_fail(VM_EXIT_USAGE, "--%s: %s: these settings do not go together on this host; leave "
-				      "out direct, block-size or cpus",
+	return vm_fail(VM_EXIT_USAGE,
+		       "--%s: %s: these settings do not go together on this host; leave "
+		       "out direct, block-size or cpus",
 		       d->option, d->path ? d->path : "null");
 }

@@ -78,7 +78,8 @@ static int endpoint_open_pty(struct endpoint *e, const struct vm_serial_config *
 	cfmakeraw(&raw);
 	if (tcsetattr(e->own_fds[1], TCSANOW, &raw) < 0)
 		return -errno;
-	fprintf(stderr, "vmm: %s %u is %s\n", s->is_virtio ? "console" : "serial port", s->num, name);
+	fprintf(stderr, "vmm: %s %u is %s\n", s->is_virtio ? "console" : "serial port", s->num,
+		name);
 	return 0;
 }
 
@@ -99,7 +100,8 @@ static void endpoint_syslog_pump(void *arg)
 	atomic_store_explicit(&e->pump_left, true, memory_order_relaxed);
 }
 
-/* What was said goes out, unless the system log takes nothing: syslog() then blocks until a signal. */
+/* What was said goes out, unless the system log takes nothing: syslog() then blocks until a signal.
+ */
 static void endpoint_join_pump(struct endpoint *e)
 {
 	const struct timespec tick = { 0, 1000000 };
@@ -165,7 +167,9 @@ static int endpoint_open_in(struct endpoint *e, const struct vm_serial_config *s
 int endpoint_open(struct endpoint *e, const struct vm_serial_config *s, const struct terminal *t,
 		  const char *syslog_tag, char why[ENDPOINT_WHY])
 {
-	*e = (struct endpoint){ .is_open = true, .in_fd = -1, .out_fd = -1, .own_fds = { -1, -1, -1 } };
+	*e = (struct endpoint){
+		.is_open = true, .in_fd = -1, .out_fd = -1, .own_fds = { -1, -1, -1 }
+	};
 	int err = endpoint_open_out(e, s, syslog_tag, why);
 	if (!err)
 		err = endpoint_open_in(e, s, t, why);

@@ -17,9 +17,9 @@
 /* Zeroed is closed. */
 struct endpoint {
 	bool is_open;
-	int in_fd, out_fd;    /* for the device; -1: none */
-	int own_fds[3];       /* to close; -1: none */
-	char *created;        /* file we made: removed again if the VM never ran */
+	int in_fd, out_fd; /* for the device; -1: none */
+	int own_fds[3];    /* to close; -1: none */
+	char *created;     /* file we made: removed again if the VM never ran */
 	/* syslog */
 	struct thread *pump;
 	atomic_bool pump_stop; /* for the pump: leave, whatever is unsaid */
@@ -30,7 +30,8 @@ struct endpoint {
 
 /* @t: the terminal, for stdin. */
 MUST_CHECK int endpoint_open(struct endpoint *e, const struct vm_serial_config *s,
-			     const struct terminal *t, const char *syslog_tag, char why[ENDPOINT_WHY]);
+			     const struct terminal *t, const char *syslog_tag,
+			     char why[ENDPOINT_WHY]);
 /* @keep: the VM ran, so files it made stay. */
 void endpoint_close(struct endpoint *e, bool keep);
 

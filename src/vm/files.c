@@ -20,8 +20,8 @@ static int files_open(const char *option, const char *path, uint64_t *bytes)
 	CLEANUP(fd_cleanup) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		int err = errno;
-		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: %s; check the path and its permissions", option, path,
-			      strerror(err));
+		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: %s; check the path and its permissions",
+			      option, path, strerror(err));
 		return -err;
 	}
 	if (!S_ISREG(st.st_mode)) {
@@ -30,7 +30,8 @@ static int files_open(const char *option, const char *path, uint64_t *bytes)
 		return -EINVAL;
 	}
 	if (!st.st_size) {
-		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: is empty; give the file that was meant", option, path);
+		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: is empty; give the file that was meant",
+			      option, path);
 		return -EINVAL;
 	}
 	if (bytes)
@@ -47,8 +48,9 @@ static enum vm_status files_open_kernel(struct vm *vm)
 		return VM_EXIT_USAGE;
 	int err = machine_probe_kernel(&vm->files.kernel_info, vm->files.kernel, &why);
 	if (err)
-		return vm_fail(VM_EXIT_USAGE, "kernel: %s: %s; give an x86_64 bzImage or ELF vmlinux",
-			       c->kernel, why);
+		return vm_fail(VM_EXIT_USAGE,
+			       "kernel: %s: %s; give an x86_64 bzImage or ELF vmlinux", c->kernel,
+			       why);
 	return VM_EXIT_OK;
 }
 
@@ -61,13 +63,16 @@ static enum vm_status files_disk_error(const struct vm_disk_config *d, int err)
 	case -EINVAL:
 	case -ENXIO:
 	case -ENODEV:
-		why = err == -EISDIR ? "is a directory" : "is not a file or block device that can do this";
-		remedy = d->is_direct ? "give an image file, or leave out 'direct'" : "give an image file or block device";
+		why = err == -EISDIR ? "is a directory"
+				     : "is not a file or block device that can do this";
+		remedy = d->is_direct ? "give an image file, or leave out 'direct'"
+				      : "give an image file or block device";
 		break;
 	case -EACCES:
 	case -EPERM:
 	case -EROFS:
-		remedy = d->is_readonly ? "check its permissions" : "make it writable, or attach it with 'ro'";
+		remedy = d->is_readonly ? "check its permissions"
+					: "make it writable, or attach it with 'ro'";
 		break;
 	case -EAGAIN:
 		why = "is in use by another VM";
@@ -105,25 +110,31 @@ static enum vm_status files_check_disk(const struct vm_disk_config *d, const str
 {
 	uint32_t block = vm_disk_block_bytes(d, f);
 	if (!f->size_bytes)
-		return vm_fail(VM_EXIT_USAGE, "--%s: %s: is empty; make it larger: truncate -s 1G %s",
-			       d->option, d->path, d->path);
+		return vm_fail(VM_EXIT_USAGE,
+			       "--%s: %s: is empty; make it larger: truncate -s 1G %s", d->option,
+			       d->path, d->path);
 	if (block < f->io_align || block > 4096)
-		return vm_fail(VM_EXIT_USAGE, "--%s: %s: direct I/O to it works in units of %u bytes; give "
-					      "block-size=%u, or leave out 'direct'",
+		return vm_fail(VM_EXIT_USAGE,
+			       "--%s: %s: direct I/O to it works in units of %u bytes; give "
+			       "block-size=%u, or leave out 'direct'",
 			       d->option, d->path, f->io_align, f->io_align);
 	if (!is_aligned(f->size_bytes, block))
 		return vm_fail(VM_EXIT_USAGE,
 			       "--%s: %s: its size of %llu bytes is not a multiple of %u; pad it: "
 			       "truncate -s %%%u %s",
-			       d->option, d->path, (unsigned long long)f->size_bytes, block, block, d->path);
+			       d->option, d->path, (unsigned long long)f->size_bytes, block, block,
+			       d->path);
 	if (d->may_be_any_format && files_is_foreign(f))
-		return vm_fail(VM_EXIT_USAGE,
-			       "--%s: %s: is a qcow2 image: not supported: convert it with 'qemu-img "
-			       "convert -O raw', or say format=raw",
-			       d->option, d->path);
+		return vm_fail(
+			VM_EXIT_USAGE,
+			"--%s: %s: is a qcow2 image: not supported: convert it with 'qemu-img "
+			"convert -O raw', or say format=raw",
+			d->option, d->path);
 	if (d->discard == VM_ON && (d->is_readonly || !f->can_punch))
-		return vm_fail(VM_EXIT_USAGE, "--%s: %s: discard=on: %s; leave it out", d->option, d->path,
-			       d->is_readonly ? "the disk is read-only" : "its file system cannot discard");
+		return vm_fail(VM_EXIT_USAGE, "--%s: %s: discard=on: %s; leave it out", d->option,
+			       d->path,
+			       d->is_readonly ? "the disk is read-only"
+					      : "its file system cannot discard");
 	return VM_EXIT_OK;
 }
 

@@ -15,17 +15,19 @@ static enum vm_status host_no_kvm(const struct vm_config *c, int err)
 {
 	const char *remedy = "check --kvm-device";
 	if (err == -ENOENT || err == -ENODEV || err == -ENXIO)
-		remedy = "load the kvm module (modprobe kvm_intel or kvm_amd), and enable virtualization in "
+		remedy = "load the kvm module (modprobe kvm_intel or kvm_amd), and enable "
+			 "virtualization in "
 			 "the firmware";
 	if (err == -EACCES || err == -EPERM)
 		remedy = "join the group kvm, or run as root";
 	if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
 		return vm_fail_errno(err, c->kvm_device);
 	if (err == -EPROTO)
-		return vm_fail(VM_EXIT_HOST, "%s: lacks %s; a newer kernel is needed", c->kvm_device,
-			       hv_missing());
+		return vm_fail(VM_EXIT_HOST, "%s: lacks %s; a newer kernel is needed",
+			       c->kvm_device, hv_missing());
 	if (err == -ENOTTY || err == -EISDIR)
-		return vm_fail(VM_EXIT_USAGE, "--kvm-device: %s: is not a KVM device; give /dev/kvm",
+		return vm_fail(VM_EXIT_USAGE,
+			       "--kvm-device: %s: is not a KVM device; give /dev/kvm",
 			       c->kvm_device);
 	return vm_fail(VM_EXIT_HOST, "%s: %s; %s", c->kvm_device, strerror(-err), remedy);
 }
@@ -36,23 +38,28 @@ static enum vm_status host_check_memory(const struct vm *vm)
 	struct sysinfo si;
 	uint64_t page = place_page_bytes(c->place.pages), max = machine_max_ram(vm->host.phys_bits);
 	if (c->ram_bytes > max)
-		return vm_fail(VM_EXIT_USAGE, "--mem: more than the %llu GiB this host's KVM can address; "
-					      "give less", (unsigned long long)(max / GIB));
+		return vm_fail(VM_EXIT_USAGE,
+			       "--mem: more than the %llu GiB this host's KVM can address; "
+			       "give less",
+			       (unsigned long long)(max / GIB));
 	if (page > 4 * KIB) {
 		long need = (long)(c->ram_bytes / page), have = place_free_hugepages(page);
 		if (have < need)
-			return vm_fail(VM_EXIT_HOST,
-				       "--mem: needs %ld huge pages of %llu MiB, the host has %ld free; reserve "
-				       "them in /sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
-				       need, (unsigned long long)(page / MIB), have < 0 ? 0 : have,
-				       (unsigned long long)(page / KIB));
+			return vm_fail(
+				VM_EXIT_HOST,
+				"--mem: needs %ld huge pages of %llu MiB, the host has %ld free; "
+				"reserve "
+				"them in /sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
+				need, (unsigned long long)(page / MIB), have < 0 ? 0 : have,
+				(unsigned long long)(page / KIB));
 		return VM_EXIT_OK;
 	}
 	if (sysinfo(&si))
 		return VM_EXIT_OK;
 	uint64_t total = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit;
 	if (c->ram_bytes > total)
-		return vm_fail(VM_EXIT_USAGE, "--mem: more than the %llu MiB this host has; give less",
+		return vm_fail(VM_EXIT_USAGE,
+			       "--mem: more than the %llu MiB this host has; give less",
 			       (unsigned long long)(total / MIB));
 	return VM_EXIT_OK;
 }
@@ -66,8 +73,10 @@ static enum vm_status host_check_cpus(const char *option, const cpu_set_t *want)
 	CPU_AND(&both, &mine, want);
 	if (CPU_EQUAL(&both, want))
 		return VM_EXIT_OK;
-	return vm_fail(VM_EXIT_USAGE, "--%s: not all of these CPUs may be used here; 'taskset -p $$' and "
-				      "'lscpu -e' show which may", option);
+	return vm_fail(VM_EXIT_USAGE,
+		       "--%s: not all of these CPUs may be used here; 'taskset -p $$' and "
+		       "'lscpu -e' show which may",
+		       option);
 }
 
 enum vm_status vm_host_check(struct vm *vm)
@@ -77,7 +86,8 @@ enum vm_status vm_host_check(struct vm *vm)
 	if (err)
 		return host_no_kvm(c, err);
 	if (c->nr_cpus > vm->host.max_vcpus)
-		return vm_fail(VM_EXIT_USAGE, "--cpus: %u vCPUs, this host's KVM allows %u; give fewer",
+		return vm_fail(VM_EXIT_USAGE,
+			       "--cpus: %u vCPUs, this host's KVM allows %u; give fewer",
 			       c->nr_cpus, vm->host.max_vcpus);
 	enum vm_status st = host_check_memory(vm);
 	for (unsigned i = 0; !st && i < c->nr_cpus; i++)
@@ -181,7 +191,8 @@ static char *cmdline_make(const struct vm *vm)
 	cmdline_add_console(&t, c);
 	for (unsigned i = 0; i < c->nr_disks; i++)
 		if (c->disks[i].is_root)
-			text_add(&t, "root=/dev/vd%c %s", 'a' + i, c->disks[i].is_readonly ? "ro" : "rw");
+			text_add(&t, "root=/dev/vd%c %s", 'a' + i,
+				 c->disks[i].is_readonly ? "ro" : "rw");
 	if (*c->params)
 		text_add(&t, "%s", c->params);
 	if (!t.failed)
@@ -202,7 +213,8 @@ static enum vm_status boot_refused(const struct vm *vm, int err, const char *why
 	case -ENAMETOOLONG:
 		return vm_fail(VM_EXIT_USAGE, "--params: %s; shorten it", why);
 	case -EFBIG:
-		return vm_fail(VM_EXIT_USAGE, "--initrd: %s: %s; give more memory with --mem", c->initrd, why);
+		return vm_fail(VM_EXIT_USAGE, "--initrd: %s: %s; give more memory with --mem",
+			       c->initrd, why);
 	case -E2BIG:
 		return vm_fail(VM_EXIT_USAGE, "%s: %s; give more memory with --mem",
 			       c->bios ? "--bios" : c->kernel, why);
@@ -212,7 +224,8 @@ static enum vm_status boot_refused(const struct vm *vm, int err, const char *why
 		__attribute__((fallthrough));
 	default:
 		if (c->bios)
-			return vm_fail(VM_EXIT_USAGE, "--bios: %s: %s; give another image", c->bios, why);
+			return vm_fail(VM_EXIT_USAGE, "--bios: %s: %s; give another image", c->bios,
+				       why);
 		return vm_fail(VM_EXIT_USAGE, "kernel: %s: %s", c->kernel, why);
 	}
 }
@@ -230,7 +243,8 @@ enum vm_status vm_boot_check(struct vm *vm)
 	const char *why = "does not fit";
 	if (vm->host.kind == HV_SOFTWARE && vm->c->kernel &&
 	    vm->files.kernel_info.format == KERNEL_BZIMAGE)
-		log_warn("kernel: this host's KVM works in software; a stock kernel will not get far on it");
+		log_warn("kernel: this host's KVM works in software; a stock kernel will not get "
+			 "far on it");
 	vm->cmdline = cmdline_make(vm);
 	if (!vm->cmdline)
 		return vm_fail_errno(-ENOMEM, "kernel arguments");

@@ -42,13 +42,15 @@ static void terminal_on_fatal(int sig)
 	(void)raise(sig); /* SA_RESETHAND: the default action takes over */
 }
 
-/* Every signal that ends a process and that nobody else here takes, unless it was ignored before. */
+/* Every signal that ends a process and that nobody else here takes, unless it was ignored before.
+ */
 static void terminal_guard(void)
 {
-	static const int fatal[] = { SIGSEGV, SIGBUS,  SIGABRT, SIGILL,	   SIGFPE,  SIGQUIT, SIGTRAP,
-				     SIGSYS,  SIGUSR1, SIGUSR2, SIGALRM,   SIGXCPU, SIGPROF, SIGVTALRM,
-				     SIGPOLL, SIGPWR,  SIGSTKFLT };
-	struct sigaction old, sa = { .sa_handler = terminal_on_fatal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
+	static const int fatal[] = { SIGSEGV, SIGBUS,    SIGABRT, SIGILL,  SIGFPE,   SIGQUIT,
+				     SIGTRAP, SIGSYS,    SIGUSR1, SIGUSR2, SIGALRM,  SIGXCPU,
+				     SIGPROF, SIGVTALRM, SIGPOLL, SIGPWR,  SIGSTKFLT };
+	struct sigaction old, sa = { .sa_handler = terminal_on_fatal,
+				     .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
 		if (!sigaction(fatal[i], NULL, &old) && old.sa_handler == SIG_DFL)
 			(void)sigaction(fatal[i], &sa, NULL); /* cannot fail for these */

@@ -47,8 +47,10 @@ enum vm_status vm_fail_errno(int err, const char *what)
 	} known[] = {
 		{ -EMFILE, "; raise the limit with 'ulimit -n'" },
 		{ -ENFILE, "; the host is out of file descriptors (fs.file-max)" },
-		{ -ENOMEM, "; give the guest less memory, or raise 'ulimit -v' and the cgroup's limit" },
-		{ -EFBIG, "; raise the limit of file sizes with 'ulimit -f': guest memory is a file" },
+		{ -ENOMEM,
+		  "; give the guest less memory, or raise 'ulimit -v' and the cgroup's limit" },
+		{ -EFBIG,
+		  "; raise the limit of file sizes with 'ulimit -f': guest memory is a file" },
 		{ -EAGAIN, "; raise the limit of threads with 'ulimit -u' or pids.max" },
 	};
 	const char *remedy = "";

@@ -59,7 +59,7 @@ struct vm {
 	struct pci_windows windows;
 	struct pci_host pci_host;
 	struct pci_bus *pci;
-	struct vworker *io;           /* serial ports and slow devices */
+	struct vworker *io; /* serial ports and slow devices */
 	struct terminal *terminal;
 	struct endpoint ports[2 * VM_NR_SERIAL];
 	struct serial *serial[VM_NR_SERIAL];
@@ -74,9 +74,9 @@ struct vm {
 	struct vm_cpu *cpus;
 	bool has_run;
 	int signal_fd;
-	struct notifier wake;         /* signalled by whoever wants the control thread */
+	struct notifier wake; /* signalled by whoever wants the control thread */
 	/* any thread */
-	_Atomic unsigned events;      /* bits of enum vm_event */
+	_Atomic unsigned events; /* bits of enum vm_event */
 };
 
 enum vm_event {

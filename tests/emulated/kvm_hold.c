@@ -1,8 +1,9 @@
 /*
  * kvm_hold.c - keep one idle VM open for as long as the emulated host runs.
  *
- * KVM patches its own code when the first VM starts and when the last one stops; under emulation that is slow and,
- * with more than one CPU, fragile. An idle VM with one vCPU keeps the count from reaching zero.
+ * KVM patches its own code when the first VM starts and when the last one stops; under emulation
+ * that is slow and, with more than one CPU, fragile. An idle VM with one vCPU keeps the count from
+ * reaching zero.
  */
 #include <fcntl.h>
 #include <linux/kvm.h>

@@ -12,9 +12,9 @@
 #include "sync/rcu.h"
 #include "unit/bus/fake_chip.h"
 
-#define NR_DEVS	   3
+#define NR_DEVS    3
 #define NR_VECTORS 3
-#define ECAM	   0xe0000000ull
+#define ECAM       0xe0000000ull
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

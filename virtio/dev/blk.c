@@ -207,10 +207,9 @@ static uint64_t blk_features(const struct blk *b)
 static bool blk_config_ok(const struct blk_config *cfg)
 {
 	return cfg->nr_queues && cfg->nr_queues <= VDEV_MAX_QUEUES && is_pow2(cfg->queue_size) &&
-	       cfg->queue_size <= VQ_MAX_SIZE &&
-	       cfg->nr_workers <= cfg->nr_queues && is_pow2(cfg->block_bytes) &&
-	       cfg->block_bytes >= BLK_SECTOR && cfg->block_bytes <= 4096 &&
-	       (!cfg->file || cfg->file->io_align <= cfg->block_bytes);
+	       cfg->queue_size <= VQ_MAX_SIZE && cfg->nr_workers <= cfg->nr_queues &&
+	       is_pow2(cfg->block_bytes) && cfg->block_bytes >= BLK_SECTOR &&
+	       cfg->block_bytes <= 4096 && (!cfg->file || cfg->file->io_align <= cfg->block_bytes);
 }
 
 static void blk_init_back_end(struct blk *b, const struct blk_config *cfg)
@@ -258,7 +257,7 @@ int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg
 	if (err)
 		return err;
 	err = vdev_init(&b->dev, &blk_ops, mem, cfg->nr_queues, cfg->queue_size,
-			    sizeof(struct virtio_blk_config), blk_features(b));
+			sizeof(struct virtio_blk_config), blk_features(b));
 	if (err)
 		return err;
 	(void)snprintf(b->dev.id, sizeof(b->dev.id), "%s", cfg->name); /* cut: only for people */

@@ -1,4 +1,5 @@
-/* user_log.c - the memory of the log of requests in flight; what stands in it: virtio/inflight.c. */
+/* user_log.c - the memory of the log of requests in flight; what stands in it: virtio/inflight.c.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -23,7 +24,8 @@ int user_log_make(struct vhost_user_inflight *in, int *out)
 		return -EINVAL;
 	in->bytes = in->nr_queues * vq_log_bytes(in->queue_size);
 	in->fd_offset = 0;
-	CLEANUP(fd_cleanup) int fd = memfd_create("vhost-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	CLEANUP(fd_cleanup)
+	int fd = memfd_create("vhost-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, (off_t)in->bytes))

@@ -28,8 +28,7 @@ static int user_mem_map(struct gmem **out, const struct vhost_user_region *r, co
 	int err = 0;
 	unsigned have = 0;
 	for (; !err && have < nr; have++) {
-		g[have] = (struct gmem_region){ r[have].start, r[have].len, -1,
-						r[have].fd_offset };
+		g[have] = (struct gmem_region){ r[have].start, r[have].len, -1, r[have].fd_offset };
 		err = user_region_check(&r[have], fds[have]);
 		if (!err) {
 			g[have].fd = fcntl(fds[have], F_DUPFD_CLOEXEC, 0);
@@ -100,8 +99,8 @@ int user_mem_remove(struct user_mem *m, const struct vhost_user_region *r)
 {
 	struct user_mem next = *m;
 	unsigned i = 0;
-	while (i < m->nr && (m->r[i].start != r->start || m->r[i].len != r->len ||
-			     m->r[i].user != r->user))
+	while (i < m->nr &&
+	       (m->r[i].start != r->start || m->r[i].len != r->len || m->r[i].user != r->user))
 		i++;
 	if (i == m->nr)
 		return -ENOENT;

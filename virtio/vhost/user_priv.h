@@ -17,7 +17,7 @@
 struct user_ring {
 	uint16_t size, next; /* next: as in struct vq_setup */
 	bool has_addr, is_enabled;
-	bool is_running; /* handed to the device */
+	bool is_running;            /* handed to the device */
 	uint64_t desc, avail, used; /* in the frontend's memory */
 	int kick_fd, err_fd;
 	struct notifier call; /* its descriptor stays; what lies behind it is exchanged by dup3() */

@@ -235,7 +235,8 @@ static int user_set_vring_addr(struct vhost_user_server *s, struct user_msg *m)
 {
 	const struct vhost_user_vring_addr *a = &m->p.addr;
 	struct user_ring *r = user_ring_at(s, a->index);
-	if (!r || a->flags) /* the one flag there is asks for a log of writes, which we do not offer */
+	if (!r ||
+	    a->flags) /* the one flag there is asks for a log of writes, which we do not offer */
 		return -EINVAL;
 	if (r->has_addr && r->desc == a->desc && r->avail == a->avail && r->used == a->used)
 		return 0;
@@ -287,7 +288,8 @@ static int user_ring_fd(struct vhost_user_server *s, struct user_msg *m, struct 
 	struct stat st;
 	bool has_fd = !(m->p.u64 & VHOST_USER_NO_FD);
 	*r = user_ring_at(s, m->p.u64 & VHOST_USER_RING_MASK);
-	if (!*r || has_fd != (m->nr_fds == 1) || m->p.u64 > (VHOST_USER_RING_MASK | VHOST_USER_NO_FD))
+	if (!*r || has_fd != (m->nr_fds == 1) ||
+	    m->p.u64 > (VHOST_USER_RING_MASK | VHOST_USER_NO_FD))
 		return -EINVAL;
 	if (has_fd && (fstat(m->fds[0], &st) || (st.st_mode & S_IFMT)))
 		return -EINVAL;
@@ -303,7 +305,8 @@ static int user_set_vring_kick(struct vhost_user_server *s, struct user_msg *m)
 	if (err)
 		return err;
 	if (fd < 0)
-		return -EOPNOTSUPP; /* a ring that is never kicked would have to be polled for ever */
+		return -EOPNOTSUPP; /* a ring that is never kicked would have to be polled for ever
+				     */
 	uint16_t idx = (uint16_t)(r - s->rings);
 	user_ring_halt(s, idx);
 	fd_close(r->kick_fd);
@@ -424,7 +427,8 @@ static int user_answer(struct vhost_user_server *s, struct user_msg *m)
 	return user_msg_send(s->sock, &m->h, &m->p, m->nr_fds ? m->fds[0] : -1);
 }
 
-static int user_perform(struct vhost_user_server *s, struct user_msg *m, const struct user_handler *h)
+static int user_perform(struct vhost_user_server *s, struct user_msg *m,
+			const struct user_handler *h)
 {
 	if (m->h.size < h->min || m->h.size > h->max || m->nr_fds > h->max_fds)
 		return -EPROTO;

@@ -201,7 +201,8 @@ int user_ring_try_start(struct vhost_user_server *s, uint16_t idx)
 	vdev_queue_set_next(s->dev, idx, r->next);
 	vdev_queue_set_log(s->dev, idx, user_log_of(&s->log, idx), s->log.stride);
 	r->is_running = true;
-	vdev_queue_enable(s->dev, idx); /* that it cannot start is the driver's fault, told by error */
+	vdev_queue_enable(s->dev,
+			  idx); /* that it cannot start is the driver's fault, told by error */
 	return 0;
 }
 

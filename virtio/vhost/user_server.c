@@ -28,7 +28,8 @@ int vhost_user_server_create(struct vhost_user_server **out, struct vdev *d)
 		err = user_rings_init(s);
 	if (err)
 		return err;
-	d->offered |= 1ull << VIRTIO_F_RING_PACKED; /* the ring engine can: the frontend may choose */
+	d->offered |=
+		1ull << VIRTIO_F_RING_PACKED; /* the ring engine can: the frontend may choose */
 	vdev_attach(d, &user_host_ops, s);
 	*out = take(s);
 	return 0;
@@ -69,7 +70,8 @@ static void user_tell_error(struct vhost_user_server *s)
 static void user_tell_config(struct vhost_user_server *s)
 {
 	uint8_t generation = vdev_generation(s->dev);
-	struct vhost_user_header h = { VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, VHOST_USER_VERSION, 0 };
+	struct vhost_user_header h = { VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, VHOST_USER_VERSION,
+				       0 };
 	if (generation == s->generation || s->backend_fd < 0)
 		return;
 	if (!user_msg_send(s->backend_fd, &h, NULL, -1))

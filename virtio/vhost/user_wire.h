@@ -64,7 +64,7 @@ enum vhost_user_protocol_feature {
 	VHOST_USER_PROTOCOL_F_STATUS = 16,
 };
 
-#define VHOST_USER_RING_MASK 0xffu  /* of the u64 that comes with a descriptor */
+#define VHOST_USER_RING_MASK 0xffu /* of the u64 that comes with a descriptor */
 #define VHOST_USER_NO_FD     0x100u
 
 #define VHOST_USER_MAX_REGIONS 8 /* of one SET_MEM_TABLE */

@@ -14,9 +14,9 @@
 #define FADT_PM_TMR   76
 #define FADT_X_DSDT   140
 
-#define MADT_ENTRIES	44
-#define MADT_LAPIC	0
-#define MADT_IOAPIC	1
+#define MADT_ENTRIES    44
+#define MADT_LAPIC      0
+#define MADT_IOAPIC     1
 #define MCFG_FIRST_BASE 44
 
 #define PM1A_CNT_USUAL 0x604

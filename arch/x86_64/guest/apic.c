@@ -7,16 +7,16 @@
 #include "io.h"
 #include "mem.h"
 
-#define APIC_BASE	0xfee00000ul
-#define APIC_ID		0x020
-#define APIC_EOI	0x0b0
-#define APIC_SVR	0x0f0
-#define APIC_ICR_LOW	0x300
-#define APIC_ICR_HIGH	0x310
-#define APIC_LVT_TIMER	0x320
+#define APIC_BASE       0xfee00000ul
+#define APIC_ID         0x020
+#define APIC_EOI        0x0b0
+#define APIC_SVR        0x0f0
+#define APIC_ICR_LOW    0x300
+#define APIC_ICR_HIGH   0x310
+#define APIC_LVT_TIMER  0x320
 #define APIC_TIMER_INIT 0x380
-#define APIC_TIMER_NOW	0x390
-#define APIC_TIMER_DIV	0x3e0
+#define APIC_TIMER_NOW  0x390
+#define APIC_TIMER_DIV  0x3e0
 
 #define SVR_ENABLE   0x100
 #define ICR_SELF     (1u << 18)
@@ -30,7 +30,7 @@ extern const char ap_trampoline[], ap_trampoline_end[];
 void ap_main(void);
 
 static struct {
-	bool is_up;	    /* by the second processor, once */
+	bool is_up;         /* by the second processor, once */
 	void (*fn)(void *); /* set by the first, cleared by the second when done */
 	void *arg;
 } mailbox;

@@ -6,7 +6,7 @@
 #include "io.h"
 #include "mem.h"
 
-#define WAIT_MS	    10000
+#define WAIT_MS     10000
 #define MAX_DEVICES 16
 
 enum verdict blk_begin(struct blk *b, bool is_writable, uint64_t wanted)

@@ -9,7 +9,7 @@
 #include "test.h"
 #include "virtio.h"
 
-#define SECTOR	    512u
+#define SECTOR      512u
 #define BLK_PENDING 0xee /* the status byte before the device has written it */
 #define BLK_SEGS    32
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define BOOT_MAX_RANGES 16
-#define BOOT_RAM	1 /* E820 type */
+#define BOOT_RAM        1 /* E820 type */
 
 struct boot_range {
 	uint64_t start, bytes;

@@ -6,12 +6,12 @@
 #include "io.h"
 
 #define PIC_MASTER_MASK 0x21
-#define PIC_SLAVE_MASK	0xa1
+#define PIC_SLAVE_MASK  0xa1
 
-#define IOAPIC_WINDOW	0x10 /* data, behind the index register at 0 */
-#define IOAPIC_VERSION	0x01
+#define IOAPIC_WINDOW   0x10 /* data, behind the index register at 0 */
+#define IOAPIC_VERSION  0x01
 #define IOAPIC_REDIRECT 0x10 /* two registers a pin */
-#define REDIRECT_LEVEL	(1u << 15)
+#define REDIRECT_LEVEL  (1u << 15)
 #define REDIRECT_MASKED (1u << 16)
 
 void pic_disable(void)

@@ -16,8 +16,8 @@
 #include "test.h"
 
 static const struct test *const tables[] = {
-	platform_tests,	 serial_tests,	pci_tests,	transport_tests, irq_tests,
-	queue_tests,	 blk_tests,	blk_load_tests, rng_tests,	 console_tests,
+	platform_tests,  serial_tests,  pci_tests,      transport_tests, irq_tests,
+	queue_tests,     blk_tests,     blk_load_tests, rng_tests,       console_tests,
 	malformed_tests, hostile_tests, reset_tests,
 };
 

@@ -5,8 +5,8 @@
 #include "power.h"
 #include "print.h"
 
-#define PT_LINK	   0x07ul /* present, writable, user */
-#define PT_BIG	   0xe7ul /* the same, accessed, dirty, 2 MiB */
+#define PT_LINK    0x07ul /* present, writable, user */
+#define PT_BIG     0xe7ul /* the same, accessed, dirty, 2 MiB */
 #define PT_ADDRESS 0x000ffffffffff000ul
 #define BIG_PAGE   0x200000ul
 #define MAPPED_RAM 0x40000000ul /* by entry.S */

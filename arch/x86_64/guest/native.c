@@ -11,8 +11,8 @@
 #include "io.h"
 
 #define MSR_NATIVE_PAGE 0x4b564d10
-#define MSR_NATIVE_ID	0x4b564d11
-#define NATIVE_ID	0x4d5650 /* "PVM" */
+#define MSR_NATIVE_ID   0x4b564d11
+#define NATIVE_ID       0x4d5650 /* "PVM" */
 
 static _Alignas(4096) uint8_t native_pages[MAX_CPUS][4096];
 

@@ -8,10 +8,10 @@
 #include "io.h"
 #include "mem.h"
 
-#define CONFIG_ADDRESS	0xcf8
-#define CONFIG_DATA	0xcfc
-#define WINDOW_START	0xc0000000ul /* for BARs that nobody has placed */
-#define MSI_ADDRESS	0xfee00000u
+#define CONFIG_ADDRESS  0xcf8
+#define CONFIG_DATA     0xcfc
+#define WINDOW_START    0xc0000000ul /* for BARs that nobody has placed */
+#define MSI_ADDRESS     0xfee00000u
 #define MSIX_TABLE_MASK 0xfffffff8u
 
 static struct pci_dev devices[PCI_MAX_DEVICES];

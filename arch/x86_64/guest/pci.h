@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define PCI_MAX_DEVICES 64
-#define PCI_BARS	6
+#define PCI_BARS        6
 
 struct pci_bar {
 	uint64_t at, bytes; /* bytes 0: not there, or the upper half of the one before */

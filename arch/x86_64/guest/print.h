@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-#define PACKED		  __attribute__((packed))
+#define PACKED            __attribute__((packed))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 /*

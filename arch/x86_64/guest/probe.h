@@ -18,8 +18,8 @@ struct probe {
 	struct ring ring;
 	unsigned slots; /* requests that may be in flight, one buffer each */
 	uint8_t (*data)[PROBE_BYTES];
-	uint8_t *status;		  /* block: one a slot */
-	uint16_t *slot_of;		  /* of a head */
+	uint8_t *status;                  /* block: one a slot */
+	uint16_t *slot_of;                /* of a head */
 	struct virtio_blk_outhdr *header; /* block: the same for all */
 };
 

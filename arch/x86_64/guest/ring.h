@@ -33,7 +33,7 @@ struct ring {
 	uint16_t offered;   /* avail index as last published */
 	uint16_t kicked;    /* value of offered at the last look at the device's wish for a kick */
 	uint16_t used_seen; /* used index up to which ring_take() went */
-	uint64_t kicks;	    /* doorbells rung */
+	uint64_t kicks;     /* doorbells rung */
 	struct vring_desc (*tables)[RING_MAX_SEGS]; /* indirect, one a descriptor */
 };
 

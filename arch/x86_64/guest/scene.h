@@ -10,9 +10,9 @@
 
 #define SCENE_QUEUE  16 /* descriptors */
 #define SCENE_TABLE  64 /* of the indirect table */
-#define CANARY	     0xc3
+#define CANARY       0xc3
 #define CANARY_BYTES 65536
-#define NOWHERE	     0xfffffffffffff000ul
+#define NOWHERE      0xfffffffffffff000ul
 
 /* A device that is up, a good chain 0-1-2 in @d that is not offered, a table for indirect chains.
  */

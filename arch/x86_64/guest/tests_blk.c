@@ -11,7 +11,7 @@
 #include "mem.h"
 
 #define FEATURE(bit)  (1ul << (bit))
-#define BIG	      (256u << 10)
+#define BIG           (256u << 10)
 #define UNKNOWN_TYPE  0x7fff
 #define CONFIG(field) offsetof(struct virtio_blk_config, field)
 
@@ -251,7 +251,7 @@ static enum verdict out_of_range_of(bool is_writable)
 	CHECK_PASS(blk_open(&b, is_writable, 0));
 	uint8_t *buf = heap_alloc(4 * SECTOR, 4096);
 	const uint64_t bad[] = { b.sectors - 1, b.sectors, b.sectors + 1, 1ul << 54,
-				 ~0ul >> 9,	~0ul - 1,  ~0ul };
+				 ~0ul >> 9,     ~0ul - 1,  ~0ul };
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		CHECK_EQ(blk_read(&b, bad[i], buf, 2 * SECTOR), VIRTIO_BLK_S_IOERR);
 		if (is_writable)

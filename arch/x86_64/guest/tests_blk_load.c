@@ -13,10 +13,10 @@
 #include "io.h"
 #include "mem.h"
 
-#define BLOCK	      4096u
+#define BLOCK         4096u
 #define BLOCK_SECTORS (BLOCK / SECTOR)
-#define BLOCKS	      64 /* of a queue's stripe */
-#define DEPTH	      16
+#define BLOCKS        64 /* of a queue's stripe */
+#define DEPTH         16
 #define MAX_QUEUES    4
 
 struct slot {

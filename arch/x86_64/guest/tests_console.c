@@ -9,10 +9,10 @@
 #include "test.h"
 #include "virtio.h"
 
-#define WAIT_MS	  5000
+#define WAIT_MS   5000
 #define QUEUE_IN  0
 #define QUEUE_OUT 1
-#define BIG	  65536u
+#define BIG       65536u
 
 static const char line[] = "hello from the guest\n";
 

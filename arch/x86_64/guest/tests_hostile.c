@@ -9,8 +9,8 @@
 #include "scene.h"
 
 #define OUTCOME_MS CLOCK_PATIENCE_MS
-#define NEXT	   VRING_DESC_F_NEXT
-#define IN	   VRING_DESC_F_WRITE
+#define NEXT       VRING_DESC_F_NEXT
+#define IN         VRING_DESC_F_WRITE
 #define INDIRECT   VRING_DESC_F_INDIRECT
 
 /* One ring area at an address that cannot be: desc, avail, used. */

@@ -9,7 +9,7 @@
 #include "pci.h"
 #include "probe.h"
 
-#define WAIT_MS	   CLOCK_PATIENCE_MS
+#define WAIT_MS    CLOCK_PATIENCE_MS
 #define INTX_FIRST 16 /* IOAPIC pins of PCI interrupts */
 
 static enum verdict open_msix(struct probe *p)

@@ -11,15 +11,15 @@
 
 #define OUTCOME_MS  CLOCK_PATIENCE_MS
 #define ANYTHING_MS 500 /* nothing at all is an outcome too */
-#define NEXT	   VRING_DESC_F_NEXT
-#define IN	   VRING_DESC_F_WRITE
-#define INDIRECT   VRING_DESC_F_INDIRECT
+#define NEXT        VRING_DESC_F_NEXT
+#define IN          VRING_DESC_F_WRITE
+#define INDIRECT    VRING_DESC_F_INDIRECT
 
 enum expect {
-	REFUSED,	/* the device needs a reset, or the request failed */
+	REFUSED,        /* the device needs a reset, or the request failed */
 	REFUSED_STRICT, /* with strict=1; else ANYTHING */
-	SERVED,		/* unusual but allowed: a correct answer */
-	ANYTHING,	/* as long as nothing breaks */
+	SERVED,         /* unusual but allowed: a correct answer */
+	ANYTHING,       /* as long as nothing breaks */
 };
 
 static void indirect(struct scene *s, uint32_t bytes, unsigned flags)

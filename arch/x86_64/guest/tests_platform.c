@@ -11,9 +11,9 @@
 
 #define CMOS_INDEX     0x70
 #define CMOS_DATA      0x71
-#define RTC_A	       0x0a
-#define RTC_B	       0x0b
-#define RTC_D	       0x0d
+#define RTC_A          0x0a
+#define RTC_B          0x0b
+#define RTC_D          0x0d
 #define RTC_A_UPDATING 0x80
 #define RTC_B_24H      0x02
 #define RTC_B_BINARY   0x04
@@ -22,8 +22,8 @@
 #define PIT_CHANNEL0 0x40
 #define PIT_CHANNEL2 0x42
 #define PIT_COMMAND  0x43
-#define PIT_HZ	     1193182u
-#define PORT_B	     0x61
+#define PIT_HZ       1193182u
+#define PORT_B       0x61
 #define I8042_STATUS 0x64
 #define UNUSED_PORT  0x5a0
 
@@ -223,7 +223,7 @@ static enum verdict pit_interrupts(void)
 static enum verdict pit_channel2(void)
 {
 	out8(PORT_B, (uint8_t)((in8(PORT_B) & ~2) | 1)); /* gate on, speaker off */
-	out8(PIT_COMMAND, 0xb0);			 /* channel 2, both bytes, mode 0 */
+	out8(PIT_COMMAND, 0xb0);                         /* channel 2, both bytes, mode 0 */
 	out8(PIT_CHANNEL2, (PIT_HZ / 200) & 0xff);
 	out8(PIT_CHANNEL2, (PIT_HZ / 200) >> 8);
 	uint64_t begin = clock_us();
@@ -319,13 +319,13 @@ static enum verdict second_cpu(void);
 
 const struct test platform_tests[] = {
 	{ "boot.memory-map", memory_map },   { "boot.memory-ends", memory_ends },
-	{ "boot.initrd", initrd_sum },	     { "acpi.tables", acpi_tables },
-	{ "acpi.pm-timer", pm_timer },	     { "rtc.time", rtc_time },
-	{ "rtc.ticks", rtc_ticks },	     { "pit.interrupts", pit_interrupts },
+	{ "boot.initrd", initrd_sum },       { "acpi.tables", acpi_tables },
+	{ "acpi.pm-timer", pm_timer },       { "rtc.time", rtc_time },
+	{ "rtc.ticks", rtc_ticks },          { "pit.interrupts", pit_interrupts },
 	{ "pit.channel2", pit_channel2 },    { "apic.one-shot", timer_one_shot },
 	{ "apic.periodic", timer_periodic }, { "apic.wakes", timer_wakes },
-	{ "apic.self-ipi", self_ipi },	     { "apic.irq-off", irq_off_holds },
-	{ "i8042.ready", i8042_ready },	     { "bus.unused-port", unused_port },
+	{ "apic.self-ipi", self_ipi },       { "apic.irq-off", irq_off_holds },
+	{ "i8042.ready", i8042_ready },      { "bus.unused-port", unused_port },
 	{ "smp.second-cpu", second_cpu },    { NULL, NULL },
 };
 

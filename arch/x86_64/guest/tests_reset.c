@@ -12,8 +12,8 @@
 #include "mem.h"
 #include "probe.h"
 
-#define CANARY	     0xc3
-#define FLIGHT	     16	    /* requests under way */
+#define CANARY       0xc3
+#define FLIGHT       16     /* requests under way */
 #define FLIGHT_BYTES 65536u /* each */
 #define QUIET_US     3000   /* how long to watch for late writes */
 
@@ -155,7 +155,8 @@ static bool queue_reset(const struct virtio *v, uint16_t index)
 {
 	COMMON_WRITE16(v, queue_select, index);
 	mmio_write16(v->common + COMMON_QUEUE_RESET, 1);
-	for (uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS); mmio_read16(v->common + COMMON_QUEUE_RESET);)
+	for (uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS);
+	     mmio_read16(v->common + COMMON_QUEUE_RESET);)
 		if (clock_passed(end))
 			return false;
 	return true;

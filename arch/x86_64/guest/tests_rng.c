@@ -7,7 +7,7 @@
 #include "virtio.h"
 
 #define WAIT_MS 5000
-#define BYTES	4096
+#define BYTES   4096
 
 static enum verdict open(struct virtio *v, struct ring *r, uint64_t features)
 {

@@ -18,12 +18,12 @@
 #define UART_SCR  7
 
 #define LCR_DLAB  0x80
-#define LCR_8N1	  0x03
+#define LCR_8N1   0x03
 #define MCR_LOOP  0x10
 #define MCR_OUT2  0x08
 #define LSR_READY 0x01
 #define LSR_EMPTY 0x60
-#define IER_THR	  0x02
+#define IER_THR   0x02
 #define IIR_NONE  0x01
 #define COM1_PIN  4
 

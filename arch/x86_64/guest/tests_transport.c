@@ -252,9 +252,9 @@ static enum verdict queue_sizes(void)
 
 static enum verdict queue_addresses_of(struct virtio *v)
 {
-	static const uint8_t registers[] = { COMMON_AT(queue_desc_lo),	COMMON_AT(queue_desc_hi),
+	static const uint8_t registers[] = { COMMON_AT(queue_desc_lo),  COMMON_AT(queue_desc_hi),
 					     COMMON_AT(queue_avail_lo), COMMON_AT(queue_avail_hi),
-					     COMMON_AT(queue_used_lo),	COMMON_AT(queue_used_hi) };
+					     COMMON_AT(queue_used_lo),  COMMON_AT(queue_used_hi) };
 	COMMON_WRITE16(v, queue_select, 0);
 	for (unsigned i = 0; i < sizeof(registers); i++)
 		mmio_write32(v->common + registers[i], 0x1000u * (i + 1));

@@ -8,7 +8,7 @@
 #include "print.h"
 
 #define GATE_BYTES 16 /* also the size of a stub in entry.S */
-#define VEC_GP	   13
+#define VEC_GP     13
 
 struct gate {
 	uint16_t offset_low, selector, flags, offset_mid;

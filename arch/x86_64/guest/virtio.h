@@ -13,12 +13,12 @@
 #define VIRTIO_VENDOR 0x1af4
 #define VIRTIO_DEVICE 0x1040 /* plus the type */
 
-#define VSTATUS_ACK	  0x01
-#define VSTATUS_DRIVER	  0x02
+#define VSTATUS_ACK       0x01
+#define VSTATUS_DRIVER    0x02
 #define VSTATUS_DRIVER_OK 0x04
 #define VSTATUS_FEATURES  0x08
-#define VSTATUS_RESET	  0x40 /* the device needs a reset */
-#define VSTATUS_FAILED	  0x80
+#define VSTATUS_RESET     0x40 /* the device needs a reset */
+#define VSTATUS_FAILED    0x80
 
 #define VF_INDIRECT   (1ul << 28)
 #define VF_EVENT_IDX  (1ul << 29)
@@ -43,10 +43,10 @@ struct virtio {
 bool virtio_find(struct virtio *v, uint16_t type, unsigned nth);
 
 /* Registers of the common configuration, by the names of struct virtio_pci_common_cfg. */
-#define COMMON_AT(field)	    offsetof(struct virtio_pci_common_cfg, field)
-#define COMMON_READ8(v, field)	    mmio_read8((v)->common + COMMON_AT(field))
-#define COMMON_READ16(v, field)	    mmio_read16((v)->common + COMMON_AT(field))
-#define COMMON_READ32(v, field)	    mmio_read32((v)->common + COMMON_AT(field))
+#define COMMON_AT(field)            offsetof(struct virtio_pci_common_cfg, field)
+#define COMMON_READ8(v, field)      mmio_read8((v)->common + COMMON_AT(field))
+#define COMMON_READ16(v, field)     mmio_read16((v)->common + COMMON_AT(field))
+#define COMMON_READ32(v, field)     mmio_read32((v)->common + COMMON_AT(field))
 #define COMMON_WRITE8(v, field, x)  mmio_write8((v)->common + COMMON_AT(field), (x))
 #define COMMON_WRITE16(v, field, x) mmio_write16((v)->common + COMMON_AT(field), (x))
 #define COMMON_WRITE32(v, field, x) mmio_write32((v)->common + COMMON_AT(field), (x))

@@ -12,10 +12,10 @@
 #include "sync/rcu.h"
 #include "sync/thread.h"
 
-#define NR_DEVS	   64
-#define BASE	   0xc0000000ull
-#define STRIDE	   0x8000ull
-#define RUN_MS	   1500
+#define NR_DEVS    64
+#define BASE       0xc0000000ull
+#define STRIDE     0x8000ull
+#define RUN_MS     1500
 #define NR_READERS 2
 
 /* On the heap and freed right after bus_remove(): a handler that still runs is a use after free. */

@@ -19,7 +19,7 @@
 
 #define NR_SLOTS 4
 #define NR_VCPUS 2
-#define RUN_MS	 1500
+#define RUN_MS   1500
 
 /* Freed right after pci_bus_remove(). */
 struct dev {

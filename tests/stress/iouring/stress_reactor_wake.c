@@ -109,9 +109,11 @@ static void no_wake_up_is_lost(uint64_t spin_ns)
 	struct thread *t;
 	struct thread_attr attr = { .name = "driver" };
 	struct reactor_config cfg = { .entries = 8, .spin_ns = spin_ns };
-	struct ring_end e = { .s = { .poll = end_poll, .flush = end_flush, .arm = end_arm,
-				     .disarm = end_disarm },
-			      .kick.done = end_on_kick, .kick_fd = eventfd(0, EFD_CLOEXEC) };
+	struct ring_end e = {
+		.s = { .poll = end_poll, .flush = end_flush, .arm = end_arm, .disarm = end_disarm },
+		.kick.done = end_on_kick,
+		.kick_fd = eventfd(0, EFD_CLOEXEC)
+	};
 	sys = uring_sys_real;
 	rig_make_with(&g, &cfg, &sys);
 	e.r = g.r;

@@ -4,7 +4,7 @@
 #include <linux/serial_reg.h>
 #include "unit/platform/board.h"
 
-#define PORT	 0x3f8
+#define PORT     0x3f8
 #define NR_VCPUS 2
 #define PER_VCPU 60000
 #define NR_INPUT 20000

@@ -40,7 +40,7 @@ static void sleep_on(sem_t *s)
 	until.tv_sec += PATIENCE;
 	while (sem_timedwait(s, &until) < 0)
 		BUG_ON(errno != EINTR); /* a notification was lost */
-	while (!sem_trywait(s)) /* one wake-up, however often it was asked for */
+	while (!sem_trywait(s))         /* one wake-up, however often it was asked for */
 		;
 }
 

@@ -21,7 +21,7 @@
 
 #define BOX_DEVICE    "/dev/kvm"
 #define BOX_RAM_BYTES 0x20000ull
-#define BOX_CODE      0x1000ull	 /* where code is put, and where it begins */
+#define BOX_CODE      0x1000ull  /* where code is put, and where it begins */
 #define BOX_MMIO      0x30000ull /* 128 KiB that the noting device answers, as it does all ports */
 #define BOX_MMIO_LEN  0x20000ull
 #define BOX_END_PORT  0xf4 /* a write here ends the writer's run, another's at its next exit */

@@ -31,7 +31,7 @@ static struct x86_cpuid supported(uint32_t vendor_ebx, uint32_t max_basic)
 	support(&c, 1, 0, ALL, ALL);
 	support(&c, 4, 0, 1u | 1u << 5, ALL); /* L1 data */
 	support(&c, 4, 3, 3u | 3u << 5, ALL); /* L3 */
-	support(&c, 4, 4, 0, 0);	      /* the end */
+	support(&c, 4, 4, 0, 0);              /* the end */
 	support(&c, 5, 0, ALL, ALL);
 	support(&c, 6, 0, 4, 0);
 	support(&c, 7, 0, 0, ALL);
@@ -75,9 +75,9 @@ static const struct {
 	bool no_smt;
 	unsigned threads, thread_bits, package_bits;
 } shapes[] = {
-	{ 1, false, 1, 0, 0 },	 { 2, false, 2, 1, 1 },	  { 2, true, 1, 0, 1 },
-	{ 3, false, 1, 0, 2 },	 { 4, false, 2, 1, 2 },	  { 6, false, 2, 1, 3 },
-	{ 16, true, 1, 0, 4 },	 { 64, false, 2, 1, 6 },  { 7, true, 1, 0, 3 },
+	{ 1, false, 1, 0, 0 },   { 2, false, 2, 1, 1 },   { 2, true, 1, 0, 1 },
+	{ 3, false, 1, 0, 2 },   { 4, false, 2, 1, 2 },   { 6, false, 2, 1, 3 },
+	{ 16, true, 1, 0, 4 },   { 64, false, 2, 1, 6 },  { 7, true, 1, 0, 3 },
 	{ 254, false, 2, 1, 8 }, { 255, false, 1, 0, 8 },
 };
 
@@ -151,9 +151,9 @@ static void hides_what_a_guest_cannot_use(void **state)
 	assert_int_equal(leaf(&c, 1, 0).ecx >> 3 & 1, 0);  /* MONITOR */
 	assert_int_equal(leaf(&c, 1, 0).ecx >> 31 & 1, 1); /* a hypervisor is here */
 	assert_int_equal(leaf(&c, 5, 0).eax, 0);
-	assert_int_equal(leaf(&c, 6, 0).ecx >> 3 & 1, 0);	    /* EPB */
-	assert_int_equal(leaf(&c, 7, 0).ebx >> 2 & 1, 0);	    /* SGX */
-	assert_int_equal(leaf(&c, 0x8000001f, 0).eax, 0);	    /* SEV */
+	assert_int_equal(leaf(&c, 6, 0).ecx >> 3 & 1, 0);           /* EPB */
+	assert_int_equal(leaf(&c, 7, 0).ebx >> 2 & 1, 0);           /* SGX */
+	assert_int_equal(leaf(&c, 0x8000001f, 0).eax, 0);           /* SEV */
 	assert_int_equal(leaf(&c, 0x80000001, 0).ecx >> 29 & 1, 0); /* MONITORX */
 	assert_int_equal(leaf(&c, 0x40000000, 0).ebx, 0x4b4d564b);
 }

@@ -6,7 +6,7 @@
 #include "arch/kvm/kvm_priv.h"
 #include "sync/rcu.h"
 
-#define ROM_AT	  0x40000ull
+#define ROM_AT    0x40000ull
 #define ROM_BYTES 0x1000ull
 
 /* Reads a word of the ROM, writes another over it, reads again. */

@@ -196,7 +196,7 @@ static void keeps_lines_while_messages_come_and_go(void **state)
 	uint32_t again;
 	assert_int_equal(c->ops->msi_alloc(c->ctx, &again), 0);
 	assert_int_equal(again, gsi[0]); /* the lowest that is free */
-	close_waiting(b);		 /* with an irqfd in force */
+	close_waiting(b);                /* with an irqfd in force */
 }
 
 static void runs_out_of_messages(void **state)
@@ -271,7 +271,7 @@ static void holds_as_many_doorbells_as_queues_need(void **state)
 	BOX_LOAD(b, ring, BOX_CODE);
 	assert_int_equal(box_run(b), VCPU_STOPPED);
 	assert_int_equal(event_count(fd), 3); /* each write once */
-	box_close(b);			      /* with all of them in force */
+	box_close(b);                         /* with all of them in force */
 }
 
 int main(void)

@@ -240,7 +240,7 @@ static void tells_the_guest_its_place(void **state)
 	assert_int_equal(box_run(b), VCPU_STOPPED);
 	assert_int_equal(b->notes[0].value >> 16, 2); /* APIC ID 0, two of them */
 	assert_int_equal(b->notes[1].value >> 31, 1); /* under a hypervisor */
-	assert_int_equal(b->notes[2].value, 2);	      /* logical processors in the package */
+	assert_int_equal(b->notes[2].value, 2);       /* logical processors in the package */
 	box_close(b);
 }
 

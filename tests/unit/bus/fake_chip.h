@@ -24,7 +24,7 @@ struct fake_chip {
 	uint64_t addr[FAKE_GSIS];
 	uint32_t data[FAKE_GSIS];
 	unsigned sets, adds, dels; /* calls */
-	int wires[FAKE_GSIS];	   /* descriptors wired to the route */
+	int wires[FAKE_GSIS];      /* descriptors wired to the route */
 	int last_fd;
 	unsigned max_routes;
 	int fail_next; /* errno that the next msi_set or irqfd_add answers */

@@ -302,7 +302,7 @@ static unsigned model_random(struct model *m)
 /* Bunched around the places where the two roads meet. */
 static uint64_t model_addr(struct model *m)
 {
-	static const uint64_t centres[] = { 0,		0x1ff000,    0xc0000000,
+	static const uint64_t centres[] = { 0,          0x1ff000,    0xc0000000,
 					    0xfffff000, 0x100000000, 1ull << 40 };
 	return centres[model_random(m) % ARRAY_SIZE(centres)] + model_random(m) % 0x4000;
 }

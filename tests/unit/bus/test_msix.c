@@ -136,7 +136,7 @@ static void a_signal_to_a_masked_vector_is_its_pending_bit(void **state)
 	notifier_signal(&f->n[0]);
 	assert_true(pending(f) == 1u << 3);
 	program(f, 3, 0xfee00000, 0x31);
-	assert_true(pending(f) == 0);			 /* the kernel has the eventfd now */
+	assert_true(pending(f) == 0);                    /* the kernel has the eventfd now */
 	assert_int_equal(notifier_consume(&f->n[0]), 1); /* and finds the count there */
 }
 

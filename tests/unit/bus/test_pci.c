@@ -278,11 +278,11 @@ static void refuses_odd_bars(void **state)
 		enum pci_bar_kind kind;
 		uint64_t size;
 	} bad[] = {
-		{ 0, PCI_BAR_MEM32, 0x1000 },	{ 3, PCI_BAR_MEM32, 0x1000 },
-		{ 5, PCI_BAR_MEM64, 0x1000 },	{ 6, PCI_BAR_MEM32, 0x1000 },
-		{ 5, PCI_BAR_MEM32, 0 },	{ 5, PCI_BAR_MEM32, 8 },
-		{ 5, PCI_BAR_MEM32, 0x1800 },	{ 5, PCI_BAR_MEM32, 1ull << 32 },
-		{ 5, PCI_BAR_IO, 2 },		{ 5, PCI_BAR_IO, 512 },
+		{ 0, PCI_BAR_MEM32, 0x1000 },   { 3, PCI_BAR_MEM32, 0x1000 },
+		{ 5, PCI_BAR_MEM64, 0x1000 },   { 6, PCI_BAR_MEM32, 0x1000 },
+		{ 5, PCI_BAR_MEM32, 0 },        { 5, PCI_BAR_MEM32, 8 },
+		{ 5, PCI_BAR_MEM32, 0x1800 },   { 5, PCI_BAR_MEM32, 1ull << 32 },
+		{ 5, PCI_BAR_IO, 2 },           { 5, PCI_BAR_IO, 512 },
 		{ UINT32_MAX, PCI_BAR_IO, 16 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)

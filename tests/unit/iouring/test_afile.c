@@ -213,7 +213,8 @@ static void no_direct_io_is_told_apart_from_no_image(void **state)
 {
 	(void)state;
 	struct afile f;
-	struct afile_config cfg = { .path = "/proc/self/cmdline", .is_readonly = true,
+	struct afile_config cfg = { .path = "/proc/self/cmdline",
+				    .is_readonly = true,
 				    .is_direct = true };
 	assert_int_equal(afile_open(&f, &cfg), -EOPNOTSUPP);
 }

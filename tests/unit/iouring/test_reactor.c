@@ -53,8 +53,7 @@ static void start_punch(struct reactor *r, void *arg)
 			  4096);
 }
 
-static int32_t do_job(struct rig *g, struct file_job *j,
-		      void (*start)(struct reactor *, void *))
+static int32_t do_job(struct rig *g, struct file_job *j, void (*start)(struct reactor *, void *))
 {
 	rig_op_init(&j->op);
 	rig_call(g, start, j);
@@ -240,7 +239,7 @@ static void each_kind_of_wait_can_be_cancelled(void **state)
 {
 	(void)state;
 	static void (*const starts[])(struct reactor *, void *) = { start_poll, start_stream,
-								     start_timeout };
+								    start_timeout };
 	struct rig g;
 	rig_make(&g, 8);
 	rig_start(&g);
@@ -479,7 +478,7 @@ static void signals_do_no_harm(void **state)
 /* --- messages --- */
 
 #define POSTERS 3
-#define POSTS 3000
+#define POSTS   3000
 struct poster {
 	struct reactor *r;
 	struct note {

@@ -105,7 +105,7 @@ static void an_automatic_budget_is_measured_after_some_sleeps(void **state)
 		sleeps++;
 	}
 	assert_in_range(sleeps, 8, 100); /* not at once: a start must not pay for it */
-	spin_fini(&s);			 /* waits for the result */
+	spin_fini(&s);                   /* waits for the result */
 	for (sleeps = 0; s.calibrate_in && sleeps < 1000; sleeps++)
 		spin_slept(&s);
 	assert_in_range(s.budget_ns, 8000, 200000);

@@ -197,9 +197,11 @@ static void impossible_placement_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(only_whole_ranges_of_ram_translate, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_whole_ranges_of_ram_translate, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(copies_are_all_or_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(files_load_straight_and_say_when_short, setup, teardown),
+		cmocka_unit_test_setup_teardown(files_load_straight_and_say_when_short, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(large_files_load_from_any_offset, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_can_shrink_the_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_ends_see_the_same_bytes, setup, teardown),

@@ -1,13 +1,13 @@
 /* test_acpi_pm.c - ACPI fixed hardware: registers of any width, timer, power. */
 #include "unit/platform/board.h"
 
-#define BASE	0x600
-#define STATUS	(BASE + 0)
-#define ENABLE	(BASE + 2)
+#define BASE    0x600
+#define STATUS  (BASE + 0)
+#define ENABLE  (BASE + 2)
 #define CONTROL (BASE + 4)
-#define TIMER	(BASE + 8)
-#define PWRBTN	0x0100
-#define SLP_EN	0x2000
+#define TIMER   (BASE + 8)
+#define PWRBTN  0x0100
+#define SLP_EN  0x2000
 
 struct fixture {
 	struct board board;

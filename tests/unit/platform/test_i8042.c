@@ -1,7 +1,7 @@
 /* test_i8042.c - keyboard controller: what it answers without devices, and how it resets. */
 #include "unit/platform/board.h"
 
-#define DATA	0x60
+#define DATA    0x60
 #define COMMAND 0x64
 
 struct fixture {

@@ -2,10 +2,10 @@
 #include "unit/platform/board.h"
 
 #define ADDRESS 0xcf8
-#define RESET	0xcf9
-#define DATA	0xcfc
-#define ENABLE	0x80000000u
-#define ECAM	0xe0000000ull
+#define RESET   0xcf9
+#define DATA    0xcfc
+#define ENABLE  0x80000000u
+#define ECAM    0xe0000000ull
 
 struct fixture {
 	struct board board;

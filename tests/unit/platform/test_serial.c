@@ -6,9 +6,9 @@
 #include <linux/serial_reg.h>
 #include "unit/platform/board.h"
 
-#define PORT	  0x3f8
+#define PORT      0x3f8
 #define OUT_BYTES 16384 /* what the transmitter takes while the host takes nothing */
-#define SECOND	  NSEC_PER_SEC
+#define SECOND    NSEC_PER_SEC
 
 struct fixture {
 	struct board board;
@@ -490,7 +490,7 @@ static const struct {
 	{ UART_MCR_LOOP | UART_MCR_OUT2 | UART_MCR_RTS, 0x99 }, /* Linux's probe */
 	{ UART_MCR_LOOP | UART_MCR_DTR, 0x2b },
 	{ UART_MCR_LOOP | UART_MCR_OUT1, 0x42 }, /* RI rises: no delta */
-	{ UART_MCR_LOOP, 0x04 },		 /* RI falls: one */
+	{ UART_MCR_LOOP, 0x04 },                 /* RI falls: one */
 	{ 0, 0xbb },
 };
 

@@ -37,8 +37,8 @@ static void it_is_full_at_its_capacity_and_keeps_the_order(void **state)
 	}
 }
 
-#define ITEMS   20000
-#define SIDES   2
+#define ITEMS 20000
+#define SIDES 2
 struct market {
 	struct mpmc *q;
 	_Atomic unsigned producer, consumer, left;

@@ -58,7 +58,7 @@ static void a_node_popped_alone_may_be_pushed_at_once(void **state)
 	assert_null(mpsc_pop(&q));
 }
 
-#define PRODUCERS 3
+#define PRODUCERS    3
 #define PER_PRODUCER 20000
 struct producer {
 	struct mpsc *q;

@@ -116,8 +116,8 @@ struct actor {
 static void act(void *arg) NO_THREAD_SAFETY
 {
 	struct actor *a = arg;
-	a->got = a->is_shared ? mutex_lock_shared_until(a->m, a->deadline_ns) :
-				mutex_lock_until(a->m, a->deadline_ns);
+	a->got = a->is_shared ? mutex_lock_shared_until(a->m, a->deadline_ns)
+			      : mutex_lock_until(a->m, a->deadline_ns);
 	if (a->got && a->order)
 		a->turn = ++*a->order;
 	oneshot_set(&a->holds);

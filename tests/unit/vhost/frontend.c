@@ -98,9 +98,9 @@ static const struct vdev_ops body_ops = {
 static struct body *body_create(void)
 {
 	struct body *b = zalloc_aligned(align_up(sizeof(*b), CACHE_ALIGN));
-	assert_int_equal(vdev_init(&b->dev, &body_ops, NULL, BODY_QUEUES, BODY_SIZE, BODY_CONFIG,
-				   BODY_BIT),
-			 0);
+	assert_int_equal(
+		vdev_init(&b->dev, &body_ops, NULL, BODY_QUEUES, BODY_SIZE, BODY_CONFIG, BODY_BIT),
+		0);
 	strcpy(b->dev.id, "body0");
 	sem_init(&b->work, 0, 0);
 	struct thread_attr attr = { .name = "body" };
@@ -293,8 +293,8 @@ bool fe_set_fd(struct rig *r, uint32_t request, uint32_t idx, int fd)
 void fe_negotiate(struct rig *r, uint64_t features)
 {
 	uint64_t proto = fe_get(r, VHOST_USER_GET_PROTOCOL_FEATURES);
-	fe_send(r, VHOST_USER_SET_PROTOCOL_FEATURES, VHOST_USER_VERSION, &proto, sizeof(proto), NULL,
-		0);
+	fe_send(r, VHOST_USER_SET_PROTOCOL_FEATURES, VHOST_USER_VERSION, &proto, sizeof(proto),
+		NULL, 0);
 	assert_true(fe_ack(r, VHOST_USER_SET_OWNER, NULL, 0, -1));
 	assert_true(fe_set(r, VHOST_USER_SET_FEATURES, features | PROTO));
 }
@@ -312,8 +312,12 @@ bool fe_set_mem(struct rig *r)
 bool fe_set_addr(struct rig *r, uint32_t idx)
 {
 	const struct guest_queue *q = &r->gq[idx];
-	struct vhost_user_vring_addr a = { idx, 0, USER_BASE + q->desc_gpa, USER_BASE + q->device_gpa,
-					   USER_BASE + q->driver_gpa, 0 };
+	struct vhost_user_vring_addr a = { idx,
+					   0,
+					   USER_BASE + q->desc_gpa,
+					   USER_BASE + q->device_gpa,
+					   USER_BASE + q->driver_gpa,
+					   0 };
 	return fe_ack(r, VHOST_USER_SET_VRING_ADDR, &a, sizeof(a), -1);
 }
 

@@ -378,8 +378,14 @@ static void every_request_completes_once_however_often_the_device_dies(void **st
 	print_message("%llu requests, %u kills\n", (unsigned long long)b.done, KILLS);
 }
 
-#define SPLIT(f)  { #f "/split", f, setup_split, teardown, NULL }
-#define PACKED(f) { #f "/packed", f, setup_packed, teardown, NULL }
+#define SPLIT(f)                                                                                   \
+	{                                                                                          \
+#f "/split", f, setup_split, teardown, NULL                                        \
+	}
+#define PACKED(f)                                                                                  \
+	{                                                                                          \
+#f "/packed", f, setup_packed, teardown, NULL                                      \
+	}
 
 int main(void)
 {

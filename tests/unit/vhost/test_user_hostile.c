@@ -1,4 +1,5 @@
-/* test_user_hostile.c - the vhost-user server against frontends that do not keep to the protocol. */
+/* test_user_hostile.c - the vhost-user server against frontends that do not keep to the protocol.
+ */
 #include "frontend.h"
 #include <dirent.h>
 #include <errno.h>
@@ -67,12 +68,24 @@ static const struct {
 	{ "descriptors without regions", VHOST_USER_SET_MEM_TABLE, V, 8, { 0 }, 2 },
 	{ "fewer regions than said", VHOST_USER_SET_MEM_TABLE, V, 40, { 2, 0, MIB, 0, 0 }, 2 },
 	{ "region behind the end", VHOST_USER_SET_MEM_TABLE, V, 40, { 1, 0, 2 * MIB, 0, 0 }, 1 },
-	{ "region that wraps in the file", VHOST_USER_SET_MEM_TABLE, V, 40,
-	  { 1, 0, MIB, 0, UINT64_MAX - 4095 }, 1 },
-	{ "region that wraps in the guest", VHOST_USER_SET_MEM_TABLE, V, 40,
-	  { 1, UINT64_MAX - 4095, MIB, 0, 0 }, 1 },
-	{ "region that wraps in the frontend", VHOST_USER_SET_MEM_TABLE, V, 40,
-	  { 1, 0, MIB, UINT64_MAX - 4095, 0 }, 1 },
+	{ "region that wraps in the file",
+	  VHOST_USER_SET_MEM_TABLE,
+	  V,
+	  40,
+	  { 1, 0, MIB, 0, UINT64_MAX - 4095 },
+	  1 },
+	{ "region that wraps in the guest",
+	  VHOST_USER_SET_MEM_TABLE,
+	  V,
+	  40,
+	  { 1, UINT64_MAX - 4095, MIB, 0, 0 },
+	  1 },
+	{ "region that wraps in the frontend",
+	  VHOST_USER_SET_MEM_TABLE,
+	  V,
+	  40,
+	  { 1, 0, MIB, UINT64_MAX - 4095, 0 },
+	  1 },
 	{ "region of nothing", VHOST_USER_SET_MEM_TABLE, V, 40, { 1, 0, 0, 0, 0 }, 1 },
 	{ "region at an odd address", VHOST_USER_SET_MEM_TABLE, V, 40, { 1, 17, 4096, 0, 0 }, 1 },
 	{ "region far away", VHOST_USER_SET_MEM_TABLE, V, 40, { 1, 1ull << 60, 4096, 0, 0 }, 1 },
@@ -81,14 +94,38 @@ static const struct {
 	{ "config of nothing", VHOST_USER_SET_CONFIG, V, 12, { 0 }, 0 },
 	{ "config longer than it is", VHOST_USER_SET_CONFIG, V, 16, { 100ull << 32 }, 0 },
 	{ "log of no queues", VHOST_USER_GET_INFLIGHT_FD, V, 24, { 0, 0, 16ull << 16 }, 0 },
-	{ "log of too many queues", VHOST_USER_GET_INFLIGHT_FD, V, 24, { 0, 0, 200 | 16 << 16 }, 0 },
-	{ "log of too long queues", VHOST_USER_GET_INFLIGHT_FD, V, 24, { 0, 0, 1 | 4096 << 16 }, 0 },
-	{ "log without descriptor", VHOST_USER_SET_INFLIGHT_FD, V, 24, { 4096, 0, 1 | 16 << 16 }, 0 },
-	{ "log behind the end", VHOST_USER_SET_INFLIGHT_FD, V, 24, { 2 * MIB, 0, 1 | 16 << 16 }, 1 },
+	{ "log of too many queues",
+	  VHOST_USER_GET_INFLIGHT_FD,
+	  V,
+	  24,
+	  { 0, 0, 200 | 16 << 16 },
+	  0 },
+	{ "log of too long queues",
+	  VHOST_USER_GET_INFLIGHT_FD,
+	  V,
+	  24,
+	  { 0, 0, 1 | 4096 << 16 },
+	  0 },
+	{ "log without descriptor",
+	  VHOST_USER_SET_INFLIGHT_FD,
+	  V,
+	  24,
+	  { 4096, 0, 1 | 16 << 16 },
+	  0 },
+	{ "log behind the end",
+	  VHOST_USER_SET_INFLIGHT_FD,
+	  V,
+	  24,
+	  { 2 * MIB, 0, 1 | 16 << 16 },
+	  1 },
 	{ "log at an odd offset", VHOST_USER_SET_INFLIGHT_FD, V, 24, { 4096, 8, 1 | 16 << 16 }, 1 },
 	{ "log of an odd size", VHOST_USER_SET_INFLIGHT_FD, V, 24, { 4099, 0, 1 | 16 << 16 }, 1 },
-	{ "log that wraps", VHOST_USER_SET_INFLIGHT_FD, V, 24,
-	  { 4096, UINT64_MAX - 4095, 1 | 16 << 16 }, 1 },
+	{ "log that wraps",
+	  VHOST_USER_SET_INFLIGHT_FD,
+	  V,
+	  24,
+	  { 4096, UINT64_MAX - 4095, 1 | 16 << 16 },
+	  1 },
 };
 
 /* Whatever it is: the connection ends, nothing leaks, and the next frontend is served. */
@@ -105,7 +142,8 @@ static void what_breaks_the_protocol_ends_the_connection(void **state)
 	unsigned before = open_fds();
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		rig_connect(r);
-		fe_send(r, rows[i].request, rows[i].flags, rows[i].p, rows[i].len, fds, rows[i].fds);
+		fe_send(r, rows[i].request, rows[i].flags, rows[i].p, rows[i].len, fds,
+			rows[i].fds);
 		int result = rig_wait_end(r);
 		if (result != -EPROTO || open_fds() != before)
 			fail_msg("%s: %d, %u descriptors more", rows[i].what, result,
@@ -170,8 +208,9 @@ static void rings_outside_memory_do_not_start(void **state)
 	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_KICK, 0, r->kick[0]));
 	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 1));
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		struct vhost_user_vring_addr a = { 0, 0, places[i].desc, places[i].used,
-						   places[i].avail, 0 };
+		struct vhost_user_vring_addr a = {
+			0, 0, places[i].desc, places[i].used, places[i].avail, 0
+		};
 		(void)fe_ack(r, VHOST_USER_SET_VRING_ADDR, &a, sizeof(a), -1);
 		assert_int_equal(r->body->starts[0], 0);
 	}

@@ -28,11 +28,12 @@ static void offers_what_the_device_has_and_the_protocol_can(void **state)
 {
 	struct rig *r = *state;
 	uint64_t f = fe_get(r, VHOST_USER_GET_FEATURES);
-	assert_int_equal(f & (BODY_BIT | PROTO | V1 | GUEST_PACKED), BODY_BIT | PROTO | V1 | GUEST_PACKED);
+	assert_int_equal(f & (BODY_BIT | PROTO | V1 | GUEST_PACKED),
+			 BODY_BIT | PROTO | V1 | GUEST_PACKED);
 	assert_int_equal(f & 1ull << VIRTIO_F_RING_RESET, 0);
 	uint64_t p = fe_get(r, VHOST_USER_GET_PROTOCOL_FEATURES);
-	assert_int_equal(p, 1ull << 0 | 1ull << 3 | 1ull << 5 | 1ull << 9 | 1ull << 12 | 1ull << 13 |
-				    1ull << 15 | 1ull << 16);
+	assert_int_equal(p, 1ull << 0 | 1ull << 3 | 1ull << 5 | 1ull << 9 | 1ull << 12 |
+				    1ull << 13 | 1ull << 15 | 1ull << 16);
 	assert_int_equal(fe_get(r, VHOST_USER_GET_QUEUE_NUM), BODY_QUEUES);
 	assert_int_equal(fe_get(r, VHOST_USER_GET_MAX_MEM_SLOTS), GMEM_MAX_REGIONS);
 }
@@ -358,8 +359,8 @@ int main(void)
 		TEST(a_ring_starts_when_nothing_is_missing),
 		TEST(the_device_gets_the_ring_as_the_frontend_said),
 		TEST(get_base_waits_for_what_is_in_flight),
-		cmocka_unit_test_setup_teardown(packed_bases_carry_the_wrap_counter, rig_setup_packed,
-						rig_teardown),
+		cmocka_unit_test_setup_teardown(packed_bases_carry_the_wrap_counter,
+						rig_setup_packed, rig_teardown),
 		TEST(disabling_stops_and_enabling_goes_on),
 		TEST(without_protocol_features_rings_start_enabled),
 		TEST(new_memory_stops_the_rings_and_lets_them_go_on),

@@ -50,11 +50,21 @@ static void sizes_have_units(void **state)
 		bool ok;
 		uint64_t bytes;
 	} rows[] = {
-		{ "512", true, 512 * MIB },   { "4G", true, 4 * GIB },	   { "1t", true, 1024 * GIB },
-		{ "64k", true, 64 * KIB },    { "0", true, 0 },		   { "", false, 0 },
-		{ "G", false, 0 },	      { "-1", false, 0 },	   { "1e9G", false, 0 },
-		{ "1.5G", false, 0 },	      { " 1G", false, 0 },	   { "1GB", false, 0 },
-		{ "99999999999999999999", false, 0 }, { "99999999999T", false, 0 }, { "0x10", false, 0 },
+		{ "512", true, 512 * MIB },
+		{ "4G", true, 4 * GIB },
+		{ "1t", true, 1024 * GIB },
+		{ "64k", true, 64 * KIB },
+		{ "0", true, 0 },
+		{ "", false, 0 },
+		{ "G", false, 0 },
+		{ "-1", false, 0 },
+		{ "1e9G", false, 0 },
+		{ "1.5G", false, 0 },
+		{ " 1G", false, 0 },
+		{ "1GB", false, 0 },
+		{ "99999999999999999999", false, 0 },
+		{ "99999999999T", false, 0 },
+		{ "0x10", false, 0 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t v = 0;
@@ -71,10 +81,10 @@ static void cpu_sets_are_numbers_and_ranges(void **state)
 		const char *text;
 		int count; /* -1: refused */
 	} rows[] = {
-		{ "0", 1 },	{ "0,2-3", 3 },	  { "[0,2-3]", 3 }, { "1023", 1 }, { "3-3", 1 },
-		{ "", -1 },	{ "[]", -1 },	  { "1024", -1 },   { "3-2", -1 }, { "a", -1 },
-		{ "1,", -1 },	{ ",1", -1 },	  { "1--2", -1 },   { "1 2", -1 }, { "-1", -1 },
-		{ "0-99999999999999999999", -1 },
+		{ "0", 1 },     { "0,2-3", 3 }, { "[0,2-3]", 3 }, { "1023", 1 },
+		{ "3-3", 1 },   { "", -1 },     { "[]", -1 },     { "1024", -1 },
+		{ "3-2", -1 },  { "a", -1 },    { "1,", -1 },     { ",1", -1 },
+		{ "1--2", -1 }, { "1 2", -1 },  { "-1", -1 },     { "0-99999999999999999999", -1 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		cpu_set_t s;
@@ -89,7 +99,8 @@ static void lists_split_at_commas_outside_brackets(void **state)
 	(void)state;
 	struct kv_iter it = { .at = "first,a=1,s=[1,2-3],flag,p=x,,y" };
 	static const char *const want[][2] = {
-		{ "first", "first" }, { "a", "1" }, { "s", "[1,2-3]" }, { "flag", "flag" }, { "p", "x,y" },
+		{ "first", "first" }, { "a", "1" },   { "s", "[1,2-3]" },
+		{ "flag", "flag" },   { "p", "x,y" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
 		assert_true(kv_next(&it));
@@ -103,9 +114,11 @@ static void lists_split_at_commas_outside_brackets(void **state)
 static void a_block_disk_takes_every_key(void **state)
 {
 	struct fixture *f = *state;
-	assert_int_equal(set(f, "block", "path=a.img,ro,root,format=raw,direct,queues=3,queue-size=128,"
-					 "cpus=[0,1],id=data,block-size=4096,discard=off,"
-					 "poll=adaptive,poll-us=50,workers=2"), 0);
+	assert_int_equal(set(f, "block",
+			     "path=a.img,ro,root,format=raw,direct,queues=3,queue-size=128,"
+			     "cpus=[0,1],id=data,block-size=4096,discard=off,"
+			     "poll=adaptive,poll-us=50,workers=2"),
+			 0);
 	const struct vm_disk_config *d = &f->c.disks[0];
 	assert_string_equal(d->path, "a.img");
 	assert_string_equal(d->id, "data");
@@ -144,7 +157,8 @@ static const struct {
 	{ "mem", "512,hugepages=3M" },
 	{ "mem", "512,numa=-1" },
 	{ "mem", "512,prefault=maybe" },
-	{ "mem", "1000k" "1" },
+	{ "mem", "1000k"
+		 "1" },
 	{ "cpus", "0" },
 	{ "cpus", "100000" },
 	{ "cpus", "two" },
@@ -205,7 +219,8 @@ static void bad_values_are_refused_by_name(void **state)
 		int err = set(f, refused[i].option, refused[i].value);
 		if (err != -EINVAL || strncmp(f->b.err.text, want, strlen(want)) ||
 		    strchr(f->b.err.text, '\n'))
-			fail_msg("--%s %s: %d '%s'", refused[i].option, refused[i].value, err, f->b.err.text);
+			fail_msg("--%s %s: %d '%s'", refused[i].option, refused[i].value, err,
+				 f->b.err.text);
 		teardown(&own);
 	}
 }
@@ -232,9 +247,12 @@ static void options_must_go_together(void **state)
 		{ { "kernel", "k", "bios", "b" }, "--bios" },
 		{ { "bios", "b", "params", "x" }, "--bios" },
 		{ { "kernel", "k", "root", "a", "rwroot", "b" }, "root" },
-		{ { "kernel", "k", "serial", "type=sink,num=1", "serial", "type=sink,num=1" }, "num=1" },
-		{ { "kernel", "k", "serial", "type=sink,stdin", "serial", "type=sink,num=2,stdin" }, "stdin" },
-		{ { "kernel", "k", "serial", "type=sink,console", "console", "type=sink,console" }, "console" },
+		{ { "kernel", "k", "serial", "type=sink,num=1", "serial", "type=sink,num=1" },
+		  "num=1" },
+		{ { "kernel", "k", "serial", "type=sink,stdin", "serial", "type=sink,num=2,stdin" },
+		  "stdin" },
+		{ { "kernel", "k", "serial", "type=sink,console", "console", "type=sink,console" },
+		  "console" },
 		{ { "kernel", "k", "cpu-affinity", "1=0" }, "--cpu-affinity" },
 		{ { "kernel", "k", "rt-cpus", "1" }, "--rt-cpus" },
 		{ { "kernel", "k", "mem", "3M,hugepages=2M" }, "--mem" },
@@ -247,7 +265,8 @@ static void options_must_go_together(void **state)
 		for (size_t k = 0; k < 6 && rows[i].opt[k]; k += 2)
 			assert_int_equal(set(f, rows[i].opt[k], rows[i].opt[k + 1]), 0);
 		int err = config_finish(&f->b);
-		if (rows[i].word ? err != -EINVAL || !strstr(f->b.err.text, rows[i].word) : err != 0)
+		if (rows[i].word ? err != -EINVAL || !strstr(f->b.err.text, rows[i].word)
+				 : err != 0)
 			fail_msg("row %zu: %d '%s'", i, err, f->b.err.text);
 		teardown(&own);
 	}
@@ -282,9 +301,11 @@ static void a_file_says_what_the_command_line_can(void **state)
 {
 	struct fixture *f = *state;
 	assert_int_equal(set(f, "mem", "1G"), 0);
-	assert_int_equal(from_json(f, "{\"kernel\": \"k\", \"cpus\": 2, \"params\": [\"a\", \"b\"],"
-				      "\"no-smt\": true, \"disable-sandbox\": false,"
-				      "\"block\": [{\"path\": \"x,y\", \"ro\": true}, \"path=z\"]}"), 0);
+	assert_int_equal(from_json(f,
+				   "{\"kernel\": \"k\", \"cpus\": 2, \"params\": [\"a\", \"b\"],"
+				   "\"no-smt\": true, \"disable-sandbox\": false,"
+				   "\"block\": [{\"path\": \"x,y\", \"ro\": true}, \"path=z\"]}"),
+			 0);
 	assert_int_equal(f->c.nr_cpus, 2);
 	assert_string_equal(f->c.params, "a b");
 	assert_true(f->c.no_smt);

@@ -243,7 +243,8 @@ static const struct {
 	{ BOOT(kernel), 0, 0, -EINVAL, "neither a kernel" },
 	{ BOOT(kernel_fd), UINT32_MAX, 0, -EINVAL, "neither a kernel" },
 	{ KERNEL(cmdline_max), 2047, 2048, -ENAMETOOLONG, "command line is longer" },
-	{ KERNEL(cmdline_max), UINT32_MAX, LAYOUT_CMDLINE_MAX, -ENAMETOOLONG, "command line is longer" },
+	{ KERNEL(cmdline_max), UINT32_MAX, LAYOUT_CMDLINE_MAX, -ENAMETOOLONG,
+	  "command line is longer" },
 };
 
 static void refuses_what_does_not_fit(void **state)
