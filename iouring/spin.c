@@ -14,7 +14,7 @@
 #include "iouring/reactor.h"
 #include "sync/thread.h"
 
-#define SPIN_MIN_NS      (8 * 1000ull)
+#define SPIN_MIN_NS      (32 * 1000ull) /* measured on a single CPU it is a context switch only */
 #define SPIN_MAX_NS      (200 * 1000ull)
 #define SPIN_GUESS_NS    (32 * 1000ull) /* until it is measured, or where it cannot be */
 #define SPIN_MAX_PENANCE 1024
