@@ -195,7 +195,7 @@ def numa_node(bench):
 def disk_threads(bench):
     host = sorted(os.sched_getaffinity(0))[-1]
     disk = bench.file("a.img", MIB)
-    options = ["--block", f"path={disk},queues=3,cpus={host}", "--block", "format=null,size=1M,queues=1"]
+    options = ["--block", f"path={disk},queues=3,workers=3,cpus={host}", "--block", "format=null,size=1M,queues=1"]
     with bench.running("-c", "2", *options) as machine:
         threads = machine.threads()
         workers = sorted(name for name in threads if name.startswith("block"))
