@@ -28,6 +28,7 @@ struct terminal {
 /* For the handlers of fatal signals, which can be handed nothing. */
 static struct termios terminal_saved;
 static volatile sig_atomic_t terminal_is_raw;
+static struct sigaction terminal_before[NSIG];
 
 static void terminal_restore(void)
 {
@@ -39,7 +40,8 @@ static void terminal_restore(void)
 static void terminal_on_fatal(int sig)
 {
 	terminal_restore();
-	(void)raise(sig); /* SA_RESETHAND: the default action takes over */
+	(void)sigaction(sig, &terminal_before[sig], NULL); /* cannot fail: it was in force */
+	(void)raise(sig);
 }
 
 /* Every signal that ends a process and that nobody else here takes, unless it was ignored before.
@@ -49,11 +51,12 @@ static void terminal_guard(void)
 	static const int fatal[] = { SIGSEGV, SIGBUS,    SIGABRT, SIGILL,  SIGFPE,   SIGQUIT,
 				     SIGTRAP, SIGSYS,    SIGUSR1, SIGUSR2, SIGALRM,  SIGXCPU,
 				     SIGPROF, SIGVTALRM, SIGPOLL, SIGPWR,  SIGSTKFLT };
-	struct sigaction old, sa = { .sa_handler = terminal_on_fatal,
-				     .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
-	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
-		if (!sigaction(fatal[i], NULL, &old) && old.sa_handler == SIG_DFL)
+	const struct sigaction sa = { .sa_handler = terminal_on_fatal, .sa_flags = SA_NODEFER };
+	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++) {
+		struct sigaction *old = &terminal_before[fatal[i]];
+		if (!sigaction(fatal[i], NULL, old) && old->sa_handler != SIG_IGN)
 			(void)sigaction(fatal[i], &sa, NULL); /* cannot fail for these */
+	}
 }
 
 /* Take the escape sequences out of @n bytes; returns how many are left. */

@@ -2,7 +2,8 @@
 
 usage: python3 -m cli.ends VMM GUEST
 
-VMM_STOP_LOOPS says how many machines are stopped at a random moment (20).
+VMM_STOP_LOOPS says how many machines are stopped at a random moment (20), VMM_LEAK_LAPS how often the guest's reset
+tests run in one machine (3).
 """
 import contextlib
 import fcntl
@@ -26,7 +27,7 @@ SKIPPED = 77
 MIB = 1 << 20
 PATIENCE_S = 60
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-SPOILT_BY_SANITIZER = (signal.SIGABRT, signal.SIGSEGV)
+SPOILT_BY_SANITIZER = (signal.SIGSEGV,)  # it reports and exits
 
 
 class Terminal:
@@ -229,8 +230,29 @@ def stopped_at_random(vmm, guest, work):
         raise AssertionError(f"left behind: {left}")
 
 
+def nothing_leaks(vmm, guest, work):
+    """Devices that are reset over and over take no more memory, descriptors or threads."""
+    laps = int(os.environ.get("VMM_LEAK_LAPS", "3"))
+    with open(work / "disk", "wb") as out:
+        out.truncate(16 * MIB)
+    options = ["-c", "2", "--block", f"path={work}/disk,queues=2", "-p", f"laps={laps} rounds=50", "-p", "test=resets"]
+    seen = []
+    with Machine(vmm, [*options, guest], work) as machine:
+        for lap in range(1, laps + 1):
+            if not machine.wait_for(f"lap {lap} done".encode()):
+                raise AssertionError(f"lap {lap}: {machine.seen[-500:]!r}, {machine.errors()}")
+            with contextlib.suppress(OSError):  # over already
+                seen.append((machine.own_kib(), machine.open_files(), len(machine.threads())))
+        if machine.wait() != 0:
+            raise AssertionError(f"the guest failed: {machine.seen[-500:]!r}")
+    print(f"    KiB, descriptors, threads: {seen[0]} after the first of {laps} laps, {seen[-2]} near the end")
+    if seen[-2][0] > seen[0][0] + 1024 or seen[-2][1:] != seen[0][1:]:
+        raise AssertionError(f"it grows: {seen}")
+
+
 CASES = (
     guest_ends, signals, keys, hang_up, in_the_background, nohup, file_size_limit, stopped_at_random,
+    nothing_leaks,
 )  # fmt: skip
 
 

@@ -106,3 +106,18 @@ class Machine:
             elif now is not None:
                 now[words[0].rstrip(":")] = words[1:]
         return found
+
+    def own_kib(self):
+        """Its memory besides guest RAM: KiB of PSS."""
+        total, is_ram = 0, False
+        for line in (self.proc / "smaps").read_text().splitlines():
+            words = line.split()
+            if "-" in words[0] and not words[0].endswith(":"):
+                is_ram = "/memfd:guest-ram" in line
+            elif words[0] == "Pss:" and not is_ram:
+                total += int(words[1])
+        return total
+
+    def open_files(self):
+        """How many descriptors it has."""
+        return len(list((self.proc / "fd").iterdir()))

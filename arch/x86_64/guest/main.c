@@ -2,8 +2,9 @@
  * main.c - from the loader to the tests and out again.
  *
  * Command line: `test=NAME[,NAME…]`: a name, a group (`blk`), or `all`; without it the names are
- * listed. Output, one line each: `ok NAME`, `FAIL NAME: why`, `skip NAME: why`, `info …`, and at
- * last `done P passed F failed S skipped`. Powers off where nothing failed, else resets.
+ * listed. `laps=N`: all of them N times over. Output, one line each: `ok NAME`, `FAIL NAME: why`,
+ * `skip NAME: why`, `info …`, and at last `done P passed F failed S skipped`. Powers off where
+ * nothing failed, else resets.
  */
 #include "acpi.h"
 #include "boot.h"
@@ -161,7 +162,12 @@ static void run(const char *wanted)
 {
 	print("info boot %s, %s, tsc %lu kHz, %u cpus\n", boot_info()->protocol,
 	      cpu_is_native() ? "native" : "plain", clock_tsc_khz(), acpi_cpus());
-	for_each_test(wanted, run_one);
+	uint64_t laps = boot_param_number("laps", 1);
+	for (uint64_t lap = 1; lap <= laps; lap++) {
+		for_each_test(wanted, run_one);
+		if (laps > 1)
+			print("info lap %lu done\n", lap);
+	}
 	if (!(result.passed + result.failed + result.skipped)) {
 		result.failed++;
 		print("FAIL %s: no such test\n", wanted);
