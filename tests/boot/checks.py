@@ -21,6 +21,7 @@ sha256sum file-* >SUMS
 sync
 echo "release=$(uname -r)"
 echo "cpus=$(nproc)"
+echo "siblings=$(cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list)"
 echo "time=$(date +%s)"
 echo "msi=$(grep virtio /proc/interrupts | grep -c MSI)"
 dmesg | grep -E 'I/O error|EXT4-fs error|BUG:|WARNING:|Call Trace' || true
