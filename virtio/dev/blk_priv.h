@@ -14,8 +14,8 @@
 #include <linux/virtio_blk.h>
 #include <stdatomic.h>
 #include "base/compiler.h"
-#include "base/le.h"
 #include "base/list.h"
+#include "blk_wire.h"
 #include "dev/virtio_devs.h"
 
 #define BLK_SECTOR          512u
@@ -26,22 +26,6 @@
 #define BLK_MAX_RETRIES     64u          /* of one operation that says "again" */
 #define BLK_DISCARD_SECTORS (1u << 21)   /* 1 GiB: bounds the time of one fallocate */
 #define BLK_ZERO_SECTORS    (1u << 16)   /* 32 MiB, where zeroes may have to be written */
-
-/* VIRTIO 1.2 §5.2.6: what a request starts with. */
-struct blk_header {
-	le32_t type;
-	le32_t reserved;
-	le64_t sector;
-};
-static_assert(sizeof(struct blk_header) == 16, "VIRTIO 1.2 §5.2.6");
-
-/* One range of a DISCARD or WRITE_ZEROES. */
-struct blk_range {
-	le64_t sector;
-	le32_t nr_sectors;
-	le32_t flags;
-};
-static_assert(sizeof(struct blk_range) == 16, "VIRTIO 1.2 §5.2.6");
 
 struct blk_queue;
 

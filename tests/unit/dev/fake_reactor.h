@@ -37,6 +37,15 @@ extern unsigned fake_held; /* bit mask of enum fake_kind: these do not end for n
  * shorten it through *max bytes.
  */
 extern bool (*fake_hook)(const struct fake_op *o, int32_t *res, uint64_t *max);
+/*
+ * Answers of the host to operations of @kind, in order; after them it works. Positive: so many
+ * bytes are moved, no more.
+ */
+void fake_plan(enum fake_kind kind, const int32_t *res, unsigned nr);
+#define FAKE_PLAN(kind, ...)                                                                       \
+	fake_plan(kind, (const int32_t[]){ __VA_ARGS__ },                                          \
+		  sizeof((const int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t))
+
 /* How many operations of @kind are waiting, and how many were asked for so far. */
 unsigned fake_waiting(enum fake_kind kind);
 unsigned fake_asked(enum fake_kind kind);

@@ -1,5 +1,5 @@
 /*
- * test_live.c - the devices on real workers: threads, io_uring, files and pipes. The driver runs on
+ * test_live_blk.c - block devices on real workers: threads, io_uring, files. The driver runs on
  * threads of its own, so that the thread sanitizer sees both sides.
  */
 #include <setjmp.h>
@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
-#include <linux/virtio_console.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <termios.h>
 #include <unistd.h>
 #include "base/le.h"
 #include "dev/virtio_devs.h"
@@ -29,12 +27,10 @@
 #define NR_SLOTS     8u         /* requests of one queue at a time */
 #define SLOT_BYTES   0x8000u
 #define ALL          (~0ull)
-
 struct fixture {
 	struct drive v;
 	char path[32];
 	struct afile file;
-	struct vworker *worker;
 };
 
 static int setup(void **state)
@@ -56,12 +52,10 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 	drive_fini(&f->v);
-	vworker_destroy(f->worker);
 	(void)unlink(f->path);
 	free(f);
 	return 0;
 }
-
 static void start_block_on(struct fixture *f, bool is_direct, uint16_t nr_workers)
 {
 	struct vdev *d;
@@ -88,14 +82,6 @@ static void start_block_on(struct fixture *f, bool is_direct, uint16_t nr_worker
 static void start_block(struct fixture *f, bool is_direct)
 {
 	start_block_on(f, is_direct, 0);
-}
-
-static enum reactor_engine engine;
-
-static void start_worker(struct fixture *f)
-{
-	const struct vworker_config wc = { .name = "io", .entries = 64, .engine = engine };
-	assert_int_equal(vworker_create(&f->worker, &wc), 0);
 }
 
 /* --- block: random work with a model of what each sector holds --- */
@@ -377,229 +363,17 @@ static void a_full_host_fails_the_write_alone(void **state)
 	assert_false(drive_needs_reset(&f->v));
 }
 
-/* --- console and rng: on one worker --- */
-
-static void start_console(struct fixture *f, int in, int out)
-{
-	const struct console_port_config port = { .in_fd = in, .out_fd = out, .is_console = true };
-	const struct console_config cfg = { .ports = &port, .nr_ports = 1 };
-	struct vdev *d;
-	start_worker(f);
-	assert_int_equal(console_create(&d, f->v.mem, f->worker, &cfg), 0);
-	drive_attach(&f->v, d);
-	drive_up(&f->v, ALL);
-}
-
-static void a_blocking_pipe_does_not_block_the_worker(void **state)
-{
-	struct fixture *f = *state;
-	int in[2], out[2];
-	char sink[4096];
-	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-	start_console(f, in[0], out[1]);
-	struct vdev *d = f->v.dev;
-	for (unsigned i = 0; i < 10; i++) {
-		/* nobody reads the output ... */
-		drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA + 0x10000, 1u << 20 }, 1, 0);
-		drive_kick(&f->v, 1);
-		/* ... but input comes in ... */
-		drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 64 }, 0, 1);
-		drive_kick(&f->v, 0);
-		assert_int_equal(write(in[1], "input", 5), 5);
-		assert_int_equal(drive_wait(&f->v, 0, NULL), 5);
-		/* ... and a reset goes through */
-		drive_reset(&f->v);
-		drive_up(&f->v, ALL);
-	}
-	assert_int_equal(fcntl(out[0], F_SETFL, O_NONBLOCK), 0);
-	while (read(out[0], sink, sizeof(sink)) > 0)
-		;
-	memcpy(f->v.ram + DRIVE_DATA, "end", 3);
-	drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 3 }, 1, 0);
-	drive_kick(&f->v, 1);
-	(void)drive_wait(&f->v, 1, NULL);
-	assert_int_equal(read(out[0], sink, sizeof(sink)), 3);
-	console_resize(d, 90, 30);
-	drive_until(&f->v, f->v.config_changes > 0);
-	vdev_quiesce(d);
-	drive_until(&f->v, vdev_is_quiet(d));
-	vdev_destroy(d);
-	f->v.dev = NULL;
-	for (unsigned i = 0; i < 2; i++) {
-		(void)close(in[i]);
-		(void)close(out[i]);
-	}
-}
-
-static void a_terminal_on_both_ends(void **state)
-{
-	struct fixture *f = *state;
-	struct termios raw;
-	char got[16];
-	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	assert_true(master >= 0 && !grantpt(master) && !unlockpt(master));
-	int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
-	assert_true(slave >= 0 && !tcgetattr(slave, &raw));
-	cfmakeraw(&raw);
-	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
-	start_console(f, slave, slave);
-	for (unsigned i = 0; i < 20; i++) {
-		drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 64 }, 0, 1);
-		drive_kick(&f->v, 0);
-		if (i % 2)
-			drive_idle(&f->v);
-		assert_int_equal(write(master, "key", 3), 3);
-		assert_int_equal(drive_wait(&f->v, 0, NULL), 3);
-		drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 3 }, 1, 0);
-		drive_kick(&f->v, 1);
-		(void)drive_wait(&f->v, 1, NULL);
-		for (unsigned n = 0; n < 3;) {
-			ssize_t k = read(master, got + n, 3 - n);
-			assert_true(k > 0);
-			n += (unsigned)k;
-		}
-		assert_memory_equal(got, "key", 3);
-	}
-	drive_reset(&f->v); /* also with its buffers full: nobody reads the master */
-	drive_up(&f->v, ALL);
-	drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 1u << 20 }, 1, 0);
-	drive_kick(&f->v, 1);
-	for (unsigned i = 0; i < 20; i++)
-		drive_idle(&f->v);
-	drive_reset(&f->v);
-	(void)close(master);
-	drive_up(&f->v, ALL);
-	drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 3 }, 1, 0);
-	drive_kick(&f->v, 1);
-	(void)drive_wait(&f->v, 1, NULL); /* hung up: dropped */
-	drive_reset(&f->v);
-	(void)close(slave);
-}
-
-static void a_file_is_typed_in(void **state)
-{
-	struct fixture *f = *state;
-	int in = open(f->path, O_RDWR | O_CLOEXEC);
-	assert_int_equal(ftruncate(in, 0), 0);
-	assert_int_equal(pwrite(in, "script", 6, 0), 6);
-	start_console(f, in, -1);
-	for (unsigned i = 0; i < 2; i++) {
-		drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA + i * 4, 4 }, 0, 1);
-		drive_kick(&f->v, 0);
-		assert_int_equal(drive_wait(&f->v, 0, NULL), i ? 2 : 4);
-	}
-	assert_memory_equal(f->v.ram + DRIVE_DATA, "script", 6);
-	drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 4 }, 0, 1);
-	drive_kick(&f->v, 0);
-	for (unsigned i = 0; i < 20; i++)
-		drive_idle(&f->v);
-	const struct reactor_stats *st = reactor_stats_of(vworker_reactor(f->worker));
-	uint64_t before = st->passes;
-	for (unsigned i = 0; i < 20; i++)
-		drive_idle(&f->v);
-	assert_int_equal(st->passes, before); /* the end of the file is no reason to be awake */
-	drive_reset(&f->v);
-	(void)close(in);
-}
-
-static int sevens(void *ctx, void *buf, size_t len)
-{
-	(void)ctx;
-	memset(buf, 7, len);
-	return 0;
-}
-
-static void *rng_run(void *arg)
-{
-	struct vworker *w = arg;
-	const struct rng_source src = { .fill = sevens };
-	struct drive v;
-	struct vdev *d;
-	rcu_enter_thread();
-	drive_init(&v);
-	assert_int_equal(rng_create(&d, v.mem, w, &src), 0);
-	drive_attach(&v, d);
-	for (unsigned i = 0; i < 300; i++) {
-		drive_up(&v, ALL);
-		for (unsigned k = 0; k < i % 7; k++) {
-			drive_offer(&v, 0, &(struct drive_seg){ DRIVE_DATA, 64 }, 0, 1);
-			drive_kick(&v, 0);
-			if (k % 2)
-				assert_int_equal(drive_wait(&v, 0, NULL), 64);
-		}
-		drive_reset(&v);
-	}
-	drive_fini(&v);
-	rcu_leave_thread();
-	return NULL;
-}
-
-static void devices_share_a_worker(void **state)
-{
-	struct fixture *f = *state;
-	pthread_t t[3];
-	start_worker(f);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(pthread_create(&t[i], NULL, rng_run, f->worker), 0);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(pthread_join(t[i], NULL), 0);
-}
-
-/* The driver's side of arm-and-recheck against the worker's: a lost wake-up hangs, and fails. */
-static void no_wake_up_is_lost(void **state)
-{
-	struct fixture *f = *state;
-	const struct rng_source src = { .fill = sevens };
-	struct vdev *d;
-	start_worker(f);
-	assert_int_equal(rng_create(&d, f->v.mem, f->worker, &src), 0);
-	drive_attach(&f->v, d);
-	drive_up(&f->v, ALL);
-	uint16_t head;
-	uint32_t len;
-	for (unsigned i = 0; i < 20000; i++) {
-		drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 8 }, 0, 1);
-		drive_kick(&f->v, 0);
-		for (unsigned spin = i % 500; spin; spin--)
-			__asm__ volatile("" ::: "memory"); /* hit the moment it falls asleep */
-		if (i % 4 == 0)
-			continue;
-		drive_until(&f->v, drive_used(&f->v, 0, &head, &len));
-		while (drive_used(&f->v, 0, &head, &len))
-			;
-	}
-}
-
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(four_queues_on_a_cached_file),
-		T(four_queues_indirect),
-		T(four_queues_on_three_workers),
-		T(four_queues_past_the_page_cache),
-		T(four_queues_past_the_page_cache_unaligned),
-		T(resets_in_the_middle_of_everything),
-		T(a_full_host_fails_the_write_alone),
-		T(a_blocking_pipe_does_not_block_the_worker),
-		T(a_terminal_on_both_ends),
-		T(a_file_is_typed_in),
-		T(devices_share_a_worker),
-		T(no_wake_up_is_lost),
-	};
-	const struct CMUnitTest shared[] = {
-		T(a_blocking_pipe_does_not_block_the_worker),
-		T(a_terminal_on_both_ends),
-		T(a_file_is_typed_in),
-		T(devices_share_a_worker),
-		T(no_wake_up_is_lost),
+		T(four_queues_on_a_cached_file),       T(four_queues_indirect),
+		T(four_queues_past_the_page_cache),    T(four_queues_past_the_page_cache_unaligned),
+		T(resets_in_the_middle_of_everything), T(a_full_host_fails_the_write_alone),
 	};
 	rcu_enter_thread();
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
-	engine = REACTOR_POOL; /* where io_uring is forbidden */
-	failed += cmocka_run_group_tests_name("without io_uring", shared, NULL, NULL);
 	rcu_leave_thread();
 	return failed;
 }
