@@ -111,7 +111,12 @@ static int platform_add_rtc(struct vm *vm, const struct irq_line *irq, const str
 	unsigned nr = machine_ram_extents(vm->c->ram_bytes, e);
 	for (unsigned i = 0; i < nr; i++)
 		*(e[i].start < 4 * GIB ? &low : &high) += e[i].len;
-	struct rtc_config cfg = { .low_ram_bytes = low, .high_ram_bytes = high, .irq = *irq };
+	struct rtc_config cfg = {
+		.reactor = vworker_reactor(vm->io),
+		.low_ram_bytes = low,
+		.high_ram_bytes = high,
+		.irq = *irq,
+	};
 	int err = rtc_create(&vm->rtc, &cfg);
 	*ops = &rtc_bus_ops;
 	*ctx = vm->rtc;

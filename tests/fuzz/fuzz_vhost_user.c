@@ -1,11 +1,11 @@
 /*
- * fuzz_vhost_user.c - a frontend whose messages, memory, rings and log are the fuzzer's, in front of
- * a real device with real workers.
+ * fuzz_vhost_user.c - a frontend whose messages, memory, rings and log are the fuzzer's, in front
+ * of a real device with real workers.
  *
- * The input is a list of steps: the messages that bring a queue up with numbers of the fuzzer's, one
- * message of any kind with any descriptors, or bytes put into the shared memory. All are sent, then
- * the server has its turn until it has seen the last of them or hung up. Checked: it comes back, with
- * every queue stopped, the device reset and no descriptor more than before.
+ * The input is a list of steps: the messages that bring a queue up with numbers of the fuzzer's,
+ * one message of any kind with any descriptors, or bytes put into the shared memory. All are sent,
+ * then the server has its turn until it has seen the last of them or hung up. Checked: it comes
+ * back, with every queue stopped, the device reset and no descriptor more than before.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -49,8 +49,11 @@ static void set_up(void)
 {
 	int pair[2];
 	struct vdev *d;
-	struct blk_config cfg = { .name = "fuzz", .null_bytes = MIB, .nr_queues = QUEUES,
-				  .queue_size = 64, .block_bytes = 512 };
+	struct blk_config cfg = { .name = "fuzz",
+				  .null_bytes = MIB,
+				  .nr_queues = QUEUES,
+				  .queue_size = 64,
+				  .block_bytes = 512 };
 	log_set_level(LOG_LEVEL_ERROR);
 	fds[FD_RAM] = memfd_create("ram", MFD_CLOEXEC);
 	fds[FD_LOG] = memfd_create("log", MFD_CLOEXEC);
@@ -117,7 +120,7 @@ static void bring_up(void)
 	if (how & 2)
 		features |= 1ull << VIRTIO_F_RING_PACKED;
 	struct vhost_user_mem_table t = { 1, 0, { { 0, RAM_BYTES, USER_BASE, 0 } } };
-	struct vhost_user_vring_addr a = { (uint32_t)idx, 0, USER_BASE, USER_BASE + 8192,
+	struct vhost_user_vring_addr a = { (uint32_t)idx,    0, USER_BASE, USER_BASE + 8192,
 					   USER_BASE + 4096, 0 };
 	struct vhost_user_inflight in = { LOG_BYTES, 0, QUEUES, SIZE, 0 };
 	send_u64(VHOST_USER_SET_PROTOCOL_FEATURES, 0x19229 & take_bytes(3), -1);
@@ -145,7 +148,8 @@ static void any_message(void)
 		which[i] = fds[take_bytes(1) % NR_FDS];
 	for (uint32_t i = 0; i < len; i++)
 		payload[i] = (uint8_t)take_bytes(1);
-	uint32_t flags = how & 0x80 ? (uint32_t)take_bytes(1) : VHOST_USER_VERSION | VHOST_USER_NEED_REPLY;
+	uint32_t flags = how & 0x80 ? (uint32_t)take_bytes(1)
+				    : VHOST_USER_VERSION | VHOST_USER_NEED_REPLY;
 	send_message(request, flags, payload, len, which, nr == 9 ? 9 : nr & 3);
 }
 
