@@ -368,9 +368,13 @@ static void a_full_host_fails_the_write_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(four_queues_on_a_cached_file),       T(four_queues_indirect),
-		T(four_queues_past_the_page_cache),    T(four_queues_past_the_page_cache_unaligned),
-		T(resets_in_the_middle_of_everything), T(a_full_host_fails_the_write_alone),
+		T(four_queues_on_a_cached_file),
+		T(four_queues_indirect),
+		T(four_queues_on_three_workers),
+		T(four_queues_past_the_page_cache),
+		T(four_queues_past_the_page_cache_unaligned),
+		T(resets_in_the_middle_of_everything),
+		T(a_full_host_fails_the_write_alone),
 	};
 	rcu_enter_thread();
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
