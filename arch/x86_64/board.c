@@ -30,6 +30,8 @@ const struct machine_dev machine_devs[] = {
 /* clang-format on */
 const unsigned machine_nr_devs = ARRAY_SIZE(machine_devs);
 const uint8_t machine_s5_slp_typ = LAYOUT_S5_SLP_TYP;
+const uint64_t machine_bench_mmio = LAYOUT_BENCH_MMIO;
+const uint64_t machine_bench_port = LAYOUT_BENCH_PORT;
 
 unsigned machine_ram_extents(uint64_t ram_bytes, struct gmem_extent out[2])
 {

@@ -83,6 +83,10 @@
 #define LAYOUT_PCI_IO_START   0x1000u
 #define LAYOUT_PCI_IO_LEN     0xf000u
 
+/* --- where `vmm bench` puts its device: taken by nothing else --- */
+#define LAYOUT_BENCH_MMIO     0xfed40000ull
+#define LAYOUT_BENCH_PORT     0x5c0u
+
 /* --- interrupt inputs: global system interrupt = IOAPIC pin --- */
 #define LAYOUT_IOAPIC_PINS    24u
 #define LAYOUT_GSI_PIT        2u /* ISA interrupt 0 arrives here, as on every PC */

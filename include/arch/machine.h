@@ -53,6 +53,10 @@ extern const unsigned machine_nr_devs;
 /* SLP_TYP of S5, for the power-management block and the tables. */
 extern const uint8_t machine_s5_slp_typ;
 
+/* The guest of `vmm bench`, a whole ELF file, and free places for the device it speaks to. */
+extern const unsigned char machine_bench_guest[], machine_bench_guest_end[];
+extern const uint64_t machine_bench_mmio, machine_bench_port;
+
 /* "ttyS0" for serial port 0, and its earlycon argument. */
 const char *machine_serial_tty(unsigned index);
 const char *machine_serial_earlycon(unsigned index);

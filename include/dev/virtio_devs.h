@@ -47,6 +47,9 @@ MUST_CHECK int blk_resize(struct vdev *d);
 /* From the next request on; a queue that is held back notices within a tenth of a second. */
 void blk_set_limits(struct vdev *d, const struct blk_limits *l);
 
+/* Times the workers entered their rings so far. Any thread. */
+uint64_t blk_enters(const struct vdev *d);
+
 /* --- entropy (virtio/dev/rng.c) --- */
 struct rng_source {
 	int (*fill)(void *ctx, void *buf, size_t len); /* 0, or negative errno: dry */

@@ -1,10 +1,13 @@
-/* bench.c - `vmm bench --host`: what this host's hypervisor is, for people and for machines. */
+/* bench.c - `vmm bench`: its options; with --host what this host's hypervisor is. */
+#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "arch/hv.h"
 #include "base/log.h"
 #include "cli.h"
+#include "vm/bench.h"
 #include "vm/vm.h"
 
 static void bench_print_text(const struct hv_info *i)
@@ -40,21 +43,8 @@ static int bench_print_json(const struct hv_info *i)
 	return 0;
 }
 
-int cmd_bench(int argc, char **argv)
+static int bench_host(bool is_json)
 {
-	bool host = false, json = false;
-	for (int i = 1; i < argc; i++) {
-		host |= !strcmp(argv[i], "--host");
-		json |= !strcmp(argv[i], "--json");
-		if (strcmp(argv[i], "--host") && strcmp(argv[i], "--json")) {
-			log_error("bench: unknown option '%s'; known: --host, --json", argv[i]);
-			return VM_EXIT_USAGE;
-		}
-	}
-	if (!host) {
-		log_error("bench: not supported: only 'vmm bench --host' is there yet");
-		return VM_EXIT_USAGE;
-	}
 	struct hv_info info;
 	int err = hv_probe(&info, "/dev/kvm");
 	if (err) {
@@ -62,8 +52,107 @@ int cmd_bench(int argc, char **argv)
 			  strerror(-err));
 		return VM_EXIT_HOST;
 	}
-	if (json)
+	if (is_json)
 		return bench_print_json(&info);
 	bench_print_text(&info);
 	return 0;
+}
+
+static int bench_usage(const char *option, const char *why)
+{
+	log_error("bench: %s: %s; 'vmm help bench' shows how", option, why);
+	return VM_EXIT_USAGE;
+}
+
+enum {
+	BENCH_HOST = 256,
+	BENCH_JSON,
+	BENCH_PLOT,
+	BENCH_DIR,
+	BENCH_DIRECT,
+	BENCH_POLL,
+	BENCH_ROUNDS,
+	BENCH_QUICK,
+	BENCH_VERBOSE
+};
+
+static const struct option bench_options[] = {
+	{ "host", no_argument, NULL, BENCH_HOST },
+	{ "json", no_argument, NULL, BENCH_JSON },
+	{ "plot", required_argument, NULL, BENCH_PLOT },
+	{ "dir", required_argument, NULL, BENCH_DIR },
+	{ "direct", no_argument, NULL, BENCH_DIRECT },
+	{ "poll", required_argument, NULL, BENCH_POLL },
+	{ "rounds", required_argument, NULL, BENCH_ROUNDS },
+	{ "quick", no_argument, NULL, BENCH_QUICK },
+	{ "verbose", no_argument, NULL, BENCH_VERBOSE },
+	{ 0 },
+};
+
+static int bench_rounds(struct bench_config *c, const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+	if (*end || end == text || *text == '-' || n < 1 || n > BENCH_MAX_ROUNDS)
+		return bench_usage("--rounds", "give a number from 1 to 25");
+	c->rounds = (unsigned)n;
+	return 0;
+}
+
+static int bench_option(struct bench_config *c, bool *host, int opt, char **argv)
+{
+	switch (opt) {
+	case BENCH_HOST:
+		*host = true;
+		return 0;
+	case BENCH_JSON:
+		c->is_json = true;
+		return 0;
+	case BENCH_PLOT:
+		c->plot = optarg;
+		return 0;
+	case BENCH_DIR:
+		c->folder = optarg;
+		return 0;
+	case BENCH_DIRECT:
+		c->is_direct = true;
+		return 0;
+	case BENCH_POLL:
+		c->poll = optarg;
+		return strcmp(optarg, "adaptive") && strcmp(optarg, "off") &&
+				       strcmp(optarg, "always")
+			       ? bench_usage("--poll", "give adaptive, off or always")
+			       : 0;
+	case BENCH_ROUNDS:
+		return bench_rounds(c, optarg);
+	case BENCH_QUICK:
+		c->rounds = 1;
+		c->ms = 25;
+		return 0;
+	case BENCH_VERBOSE:
+		c->is_verbose = true;
+		return 0;
+	case ':':
+		return bench_usage(argv[optind - 1], "needs a value");
+	default:
+		return bench_usage(argv[optind - 1], "unknown option");
+	}
+}
+
+int cmd_bench(int argc, char **argv)
+{
+	struct bench_config c = {
+		.folder = "/var/tmp", .poll = "adaptive", .rounds = 3, .ms = 120
+	};
+	bool host = false;
+	opterr = 0;
+	optind = 1;
+	for (int opt, st; (opt = getopt_long(argc, argv, ":", bench_options, NULL)) != -1;) {
+		st = bench_option(&c, &host, opt, argv);
+		if (st)
+			return st;
+	}
+	if (optind < argc)
+		return bench_usage(argv[optind], "unexpected argument");
+	return host ? bench_host(c.is_json) : (int)vm_bench(&c);
 }

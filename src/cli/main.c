@@ -13,7 +13,10 @@ const struct cli_command cli_commands[] = {
 	{ "device", "block --socket PATH|--fd N --block KEYS",
 	  "serve a disk over vhost-user to another VMM; KEYS as for 'vmm run --block'",
 	  cmd_device },
-	{ "bench", "--host [--json]", "tell what this host's KVM is and can", cmd_bench },
+	{ "bench",
+	  "[--json] [--plot FILE.svg] [--dir DIR] [--direct] [--poll adaptive|off|always] "
+	  "[--rounds N] [--quick] | --host [--json]",
+	  "measure what a VM can do on this host; --host: tell what its KVM is", cmd_bench },
 	{ "version", "", "print the version", cmd_version },
 	{ "help", "[COMMAND]", "explain a command", cmd_help },
 	{ "stop", "SOCKET…", "there is no control socket yet; send SIGTERM", NULL },

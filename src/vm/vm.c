@@ -11,6 +11,17 @@
 #include "sync/rcu.h"
 #include "vm_priv.h"
 
+static enum vm_status vm_extra_build(struct vm *vm)
+{
+	return vm->extra ? vm->extra->build(vm, vm->extra->ctx) : VM_EXIT_OK;
+}
+
+static void vm_extra_undo(struct vm *vm)
+{
+	if (vm->extra)
+		vm->extra->undo(vm, vm->extra->ctx);
+}
+
 /* What checks comes first: until "memory" nothing exists that would have to go away again. */
 static const struct vm_stage vm_stages[] = {
 	{ "files", vm_files_open, vm_files_close },
@@ -24,6 +35,7 @@ static const struct vm_stage vm_stages[] = {
 	{ "ports", vm_ports_build, vm_ports_undo },
 	{ "platform", vm_platform_build, vm_platform_undo },
 	{ "vdevs", vm_vdevs_build, vm_vdevs_undo },
+	{ "extra", vm_extra_build, vm_extra_undo },
 	{ "load", vm_load_build, NULL },
 	{ "cpus", vm_cpus_build, vm_cpus_undo },
 };
@@ -88,9 +100,15 @@ static struct vm *vm_new(const struct vm_config *c)
 
 enum vm_status vm_run(const struct vm_config *c)
 {
+	return vm_run_with(c, NULL);
+}
+
+enum vm_status vm_run_with(const struct vm_config *c, const struct vm_extra *extra)
+{
 	struct vm *vm = vm_new(c);
 	if (!vm)
 		return vm_fail_errno(-ENOMEM, "memory for the VM's own state");
+	vm->extra = extra;
 	rcu_enter_thread();
 	size_t built = 0;
 	enum vm_status status = VM_EXIT_OK;

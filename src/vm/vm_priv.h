@@ -47,9 +47,12 @@ struct vm_files {
 	bool disk_is_open[VM_MAX_DISKS];
 };
 
+struct vm_extra;
+
 struct vm {
 	/* immutable */
 	const struct vm_config *c;
+	const struct vm_extra *extra; /* NULL: none */
 	/* control thread */
 	struct vm_files files;
 	struct hv_info host;
@@ -99,6 +102,18 @@ struct vm_stage {
 	enum vm_status (*build)(struct vm *vm);
 	void (*undo)(struct vm *vm);
 };
+
+/*
+ * A part that only some machines have, built when all devices are there and taken down before
+ * them; both get @ctx.
+ */
+struct vm_extra {
+	enum vm_status (*build)(struct vm *vm, void *ctx);
+	void (*undo)(struct vm *vm, void *ctx);
+	void *ctx;
+};
+/* As vm_run(), with @extra (NULL: none). */
+enum vm_status vm_run_with(const struct vm_config *c, const struct vm_extra *extra);
 
 /* files.c */
 enum vm_status vm_files_open(struct vm *vm);

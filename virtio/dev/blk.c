@@ -282,3 +282,13 @@ int blk_resize(struct vdev *d)
 	vdev_config_changed(d);
 	return 0;
 }
+
+uint64_t blk_enters(const struct vdev *d)
+{
+	const struct blk *b = container_of(d, const struct blk, dev);
+	uint64_t n = 0;
+	for (unsigned i = 0; i < b->nr_workers; i++)
+		n += atomic_load_explicit(&reactor_stats_of(vworker_reactor(b->workers[i]))->enters,
+					  memory_order_relaxed);
+	return n;
+}

@@ -90,16 +90,19 @@ void ap_main(void)
 	trap_load();
 	native_init(c);
 	apic_init(c);
-	irq_on();
+	irq_off();
 	__atomic_store_n(&mailbox.is_up, true, __ATOMIC_RELEASE); /* pairs with ap_start() */
 	for (;;) {
 		/* acquire: pairs with the release in smp_run() */
 		void (*fn)(void *) = __atomic_load_n(&mailbox.fn, __ATOMIC_ACQUIRE);
 		if (!fn) {
-			cpu_pause();
+			cpu_idle(); /* until VEC_CALL: a processor that spins disturbs measurements
+				     */
 			continue;
 		}
+		irq_on();
 		fn(mailbox.arg);
+		irq_off();
 		__atomic_store_n(&mailbox.fn, NULL, __ATOMIC_RELEASE); /* pairs with smp_wait() */
 	}
 }
@@ -130,6 +133,7 @@ bool smp_run(void (*fn)(void *), void *arg)
 	mailbox.arg = arg;
 	__atomic_store_n(&mailbox.fn, fn,
 			 __ATOMIC_RELEASE); /* pairs with the acquire in ap_main() */
+	icr_send((uint32_t)acpi_second_cpu(cpu_this()->apic_id), VEC_CALL);
 	return true;
 }
 

@@ -15,6 +15,7 @@
 #define VEC_SPURIOUS 0xff
 #define VEC_TIMER    0x30 /* LAPIC timer */
 #define VEC_PIC      0x31 /* IOAPIC pins used by tests start here: pin p is VEC_PIC + p */
+#define VEC_CALL     0x50 /* a processor has work for another */
 #define VEC_MSI      0x60 /* MSI-X vector n of the device under test is VEC_MSI + n */
 #define MAX_CPUS     2
 

@@ -4,9 +4,10 @@
  * Command line: `test=NAME[,NAME…]`: a name, a group (`blk`), or `all`; without it the names are
  * listed. `laps=N`: all of them N times over. Output, one line each: `ok NAME`, `FAIL NAME: why`,
  * `skip NAME: why`, `info …`, and at last `done P passed F failed S skipped`. Powers off where
- * nothing failed, else resets.
+ * nothing failed, else resets. `bench=ADDRESS`: does what `vmm bench` asks for instead.
  */
 #include "acpi.h"
+#include "bench.h"
 #include "boot.h"
 #include "clock.h"
 #include "cpu.h"
@@ -187,6 +188,11 @@ void guest_main(const struct boot_params *params, const struct hvm_start_info *p
 	boot_init(params, pvh);
 	acpi_init();
 	bool has_wish = boot_param("test", wanted, sizeof(wanted));
+	if (bench_is_wanted()) {
+		machine_init(c);
+		bench_run();
+		power_off();
+	}
 	act(wanted);
 	if (!has_wish || str_equal(wanted, "list")) {
 		list();
