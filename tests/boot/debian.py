@@ -1,6 +1,6 @@
 """Boot an unmodified Debian kernel in the emulated host, in every way a user would.
 
-usage: python3 -m boot.debian VMM SERIES
+usage: python3 -m boot.debian VMM SERIES [SCENARIO…]
 
 One session of the emulated host per kernel series.  bzImage and vmlinux, one and two vCPUs: root on a read-write
 ext4 disk, files written with checksums, power-off; afterwards the disk is examined from outside.  Then every way
@@ -56,9 +56,10 @@ SHELL_PRELUDE = f"""#!/bin/sh
 boot() {{
 	name=$1
 	shift
+	started=$(cut -d. -f1 /proc/uptime)
 	timeout -s KILL {BOOT_SECONDS} vmm run "$@" </dev/null >"/out/$name.stdout" 2>"/out/$name.stderr"
 	echo $? >"/out/$name.status"
-	echo "$name: vmm exits with $(cat "/out/$name.status")"
+	echo "$name: vmm exits with $(cat "/out/$name.status") after $(($(cut -d. -f1 /proc/uptime) - started)) s"
 }}
 """
 
@@ -66,8 +67,9 @@ boot() {{
 class DebianBoots:
     """The session: puts everything into the host, runs it, examines what came out."""
 
-    def __init__(self, vmm, series, loops, work):
+    def __init__(self, vmm, series, scenarios, loops, work):
         self.kernel = debian_kernel(series)
+        self.scenarios = scenarios
         self.loops = loops
         self.work = work
         self.host = EmulatedHost(self.kernel)
@@ -80,10 +82,10 @@ class DebianBoots:
     def script(self):
         """The shell script that runs in the host."""
         lines = [SHELL_PRELUDE]
-        for scenario in SCENARIOS:
+        for scenario in self.scenarios:
             self._add_initrd(scenario)
             if scenario.writes:
-                self.disks[scenario.name] = copy_disk(debian_root(), self.work / f"{scenario.name}.img")
+                self.disks[scenario.name] = self.work / f"{scenario.name}.img"
                 disk = ["--rwroot", self.host.add_disk(self.disks[scenario.name], scenario.name[-20:])]
             else:
                 disk = ["-r", self.shared_disk]
@@ -112,15 +114,20 @@ class DebianBoots:
         options = ["-c", str(scenario.cpus), "-m", "384", *scenario.options, *disk, "-i", initrd, *parameters, *ports]
         return [*options, f"/guest/{scenario.image}"]
 
+    def _prepare(self):
+        """Fresh disks, for each try of the session."""
+        for path in self.disks.values():
+            copy_disk(debian_root(), path)
+
     def run(self):
         script = self.script()
-        boots = sum(len(self._runs(scenario)) for scenario in SCENARIOS)
-        return self.host.run(script, self.work / "results", 300 + boots * 120)
+        boots = sum(len(self._runs(scenario)) for scenario in self.scenarios)
+        return self.host.run(script, self.work / "results", 300 + boots * 120, prepare=self._prepare)
 
     def examine(self, report):
         """A case for each boot, and one for each disk."""
         results = self.work / "results"
-        for scenario in SCENARIOS:
+        for scenario in self.scenarios:
             output = ""
             for run in self._runs(scenario):
                 output = read_text(results / f"{run}.output")
@@ -147,11 +154,12 @@ class DebianBoots:
 
 
 def main(arguments):
-    vmm, series = arguments
+    vmm, series, *names = arguments
+    scenarios = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
     loops = int(os.environ.get("VMM_BOOT_LOOPS", "1"))
     report = Report()
     with scratch_folder("boot") as work:
-        boots = DebianBoots(vmm, series, loops, work)
+        boots = DebianBoots(vmm, series, scenarios, loops, work)
         outcome = boots.run()
         print(f"Debian kernel {boots.kernel.release}")
         for attempt in outcome.attempts:
