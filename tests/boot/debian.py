@@ -43,7 +43,7 @@ SCENARIOS = (
     Scenario("write-bzimage-1cpu", "bzImage", 1, writes=True),
     Scenario("write-bzimage-2cpu", "bzImage", 2, writes=True, options=("--no-smt",), siblings="0"),
     Scenario("write-vmlinux-1cpu", "vmlinux", 1, writes=True),
-    Scenario("write-vmlinux-2cpu", "vmlinux", 2, writes=True, siblings="0-1"),
+    Scenario("write-vmlinux-2cpu", "vmlinux", 2, writes=True),
     Scenario("reboot", "vmlinux", 1, "reboot", 32),
     Scenario("reboot-by-keyboard-controller", "vmlinux", 1, "reboot", 32, "reboot=k"),
     Scenario("reboot-by-port-cf9", "vmlinux", 1, "reboot", 32, "reboot=p"),
