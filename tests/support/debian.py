@@ -2,7 +2,8 @@
 
 apt checks the archive's signatures and every package's hash; its sources, lists and downloads live in our cache,
 so the machine's own apt configuration is neither used (its proxy settings excepted) nor changed, and root is not
-needed.  VMM_DEBIAN_MIRROR names another mirror than deb.debian.org.
+needed.  VMM_DEBIAN_MIRROR names another mirror than deb.debian.org.  Packages are of Debian 12 unless another
+release is asked for.
 """
 import os
 import re
@@ -19,13 +20,15 @@ class AptError(RuntimeError):
     """apt failed; the text says which command and what it answered."""
 
 
-def _sources():
+def _sources(release):
     mirror = os.environ.get("VMM_DEBIAN_MIRROR", "http://deb.debian.org").rstrip("/")
     signed = f"deb [signed-by={KEYRING}] {mirror}"
+    if release == "sid":  # it has neither updates nor security fixes of its own
+        return f"{signed}/debian sid main\n"
     return (
-        f"{signed}/debian {RELEASE} main\n"
-        f"{signed}/debian {RELEASE}-updates main\n"
-        f"{signed}/debian-security {RELEASE}-security main\n"
+        f"{signed}/debian {release} main\n"
+        f"{signed}/debian {release}-updates main\n"
+        f"{signed}/debian-security {release}-security main\n"
     )
 
 
@@ -39,15 +42,16 @@ def _inherited_settings():
 class Apt:
     """A private apt.  Its package lists are refreshed once per object, when first needed."""
 
-    def __init__(self):
-        self.home = cache_root() / "apt"
+    def __init__(self, release=RELEASE):
+        self.release = release
+        self.home = cache_root() / ("apt" if release == RELEASE else f"apt-{release}")
         self.is_fresh = False
 
     def _configure(self):
         for folder in ("etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"):
             (self.home / folder).mkdir(parents=True, exist_ok=True)
         (self.home / "state/status").touch()
-        (self.home / "etc/sources.list").write_text(_sources(), encoding="utf-8")
+        (self.home / "etc/sources.list").write_text(_sources(self.release), encoding="utf-8")
         # An empty status file makes apt resolve from nothing, as for a new root; so nothing is "essential" either.
         (self.home / "apt.conf").write_text(
             f'Dir "{self.home}/";\n'
@@ -71,7 +75,7 @@ class Apt:
     def refresh(self):
         """Fetch the package lists, once."""
         if not self.is_fresh:
-            note("reading Debian's package lists")
+            note(f"reading the package lists of Debian {self.release}")
             self._configure()
             self.run("apt-get", "update", "-q")
             self.is_fresh = True
@@ -96,11 +100,11 @@ class Apt:
     def download_with_dependencies(self, packages):
         """The .debs of @packages and of everything they depend on."""
         self.refresh()
-        with locked("apt"):
+        with locked(self.home.name):
             listing = self.run("apt-get", "install", "-q", "-y", "--print-uris", *packages)
             names = re.findall(r"^'\S+' (\S+\.deb) \d+", listing, re.MULTILINE)
             if names:
-                note(f"fetching {len(names)} Debian packages for the guest's root disk")
+                note(f"fetching {len(names)} packages of Debian {self.release}")
             self.run("apt-get", "install", "-q", "-y", "--download-only", *packages)
         archives = self.home / "cache/archives"
         # What is in the cache already is not printed with an address: ask for all that would be installed.
@@ -111,3 +115,22 @@ class Apt:
             version = version.replace(":", "%3a")
             found += [next(archives.glob(f"{name}_{version}_*.deb"))]
         return found
+
+
+def unpack(package, tree):
+    """Put the files of the .deb @package into @tree, documentation and translations left out."""
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as archive:
+        left_out = [f"--exclude=./usr/share/{name}/*" for name in ("doc", "man", "locale", "info", "lintian")]
+        extract = ["tar", "-x", "-C", tree, "--keep-directory-symlink", "--no-same-owner", "-p", *left_out]
+        subprocess.run(extract, stdin=archive.stdout, check=True)
+    if archive.returncode:
+        raise AptError(f"{package}: damaged")
+
+
+def unpack_all(packages, tree):
+    """Unpack all @packages into the folder @tree, whose /bin, /sbin and /lib are parts of /usr."""
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (tree / "usr" / name).mkdir(parents=True)
+        (tree / name).symlink_to(f"usr/{name}")
+    for package in packages:
+        unpack(package, tree)

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from support.cache import artefact, cache_root, key_of, note
-from support.debian import Apt
+from support.debian import Apt, unpack_all
 
 INIT = Path(__file__).parent.parent / "boot/guest/init"
 
@@ -21,16 +21,6 @@ BASE_PACKAGES = (
 
 MIB = 1 << 20
 FREE_BYTES = 128 * MIB
-
-
-def _unpack(package, tree):
-    """Put the files of @package into @tree, documentation and translations left out."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as archive:
-        left_out = [f"--exclude=./usr/share/{name}/*" for name in ("doc", "man", "locale", "info", "lintian")]
-        extract = ["tar", "-x", "-C", tree, "--keep-directory-symlink", "--no-same-owner", "-p", *left_out]
-        subprocess.run(extract, stdin=archive.stdout, check=True)
-    if archive.returncode:
-        raise RuntimeError(f"{package}: damaged")
 
 
 def _finish(tree):
@@ -73,11 +63,7 @@ def _build(packages, folder):
     with tempfile.TemporaryDirectory(prefix=".root-", dir=cache_root()) as work:
         tree = Path(work)
         tree.chmod(0o755)
-        for name in ("bin", "sbin", "lib", "lib64"):
-            (tree / "usr" / name).mkdir(parents=True)
-            (tree / name).symlink_to(f"usr/{name}")
-        for deb in debs:
-            _unpack(deb, tree)
+        unpack_all(debs, tree)
         _finish(tree)
         size_bytes = (_tree_bytes(tree) * 11 // 10 + FREE_BYTES) // MIB * MIB
         make_ext4(folder / "root.ext4", tree, size_bytes)
