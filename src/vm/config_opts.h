@@ -1,0 +1,44 @@
+/*
+ * config_opts.h - what the files with the options of `vmm run` share: setters, and values that
+ * several of them read.
+ *
+ * Layer:   vm
+ * Threads: control thread.
+ * Errors:  as vm/config.h: -EINVAL with the message worded by config_fail(); -ENOMEM.
+ * Spec:    docs/config.md.
+ *
+ * A setter applies the text of one option (NULL for a flag); config_opts.c has the table of them.
+ */
+#ifndef VM_CONFIG_OPTS_H
+#define VM_CONFIG_OPTS_H
+#include <sched.h>
+#include <stdbool.h>
+#include "base/compiler.h"
+#include "config_kv.h"
+#include "vm/config.h"
+
+#define SIZE_HINT "a number with K, M, G or T, such as 512M"
+
+/* Values: config_opts.c. The first two free what *@field had. */
+MUST_CHECK int opt_string(struct config_builder *b, char **field, const char *value);
+MUST_CHECK int opt_cpu_set(struct config_builder *b, const char *text, cpu_set_t **field);
+/* "key=on|off", or "key" alone for on. */
+MUST_CHECK int opt_bool(struct config_builder *b, const struct kv_iter *it, bool *out);
+
+/* config_cpus.c */
+int opt_cpus(struct config_builder *b, const char *value);
+int opt_cpu_affinity(struct config_builder *b, const char *value);
+int opt_rt_cpus(struct config_builder *b, const char *value);
+int opt_no_smt(struct config_builder *b, const char *value);
+int opt_mem(struct config_builder *b, const char *value);
+/* config_disk.c */
+int opt_block(struct config_builder *b, const char *value);
+int opt_root(struct config_builder *b, const char *value);
+int opt_rwroot(struct config_builder *b, const char *value);
+int opt_disk(struct config_builder *b, const char *value);
+int opt_rwdisk(struct config_builder *b, const char *value);
+/* config_serial.c */
+int opt_serial(struct config_builder *b, const char *value);
+int opt_console(struct config_builder *b, const char *value);
+
+#endif
