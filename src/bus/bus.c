@@ -1,10 +1,13 @@
 /*
  * bus.c - see bus/bus.h.
  *
- * A table has two roads to the range that answers an address. Ports, and the first 4 GiB of memory
- * by 4 KiB pages, go through two levels: root[] names a leaf, the leaf's cell names the range: no
- * comparison, four dependent loads. Higher addresses, and pages that several ranges share, go by
- * binary search in the sorted bases.
+ * A table has two roads to the range that answers an address. The first goes through two levels:
+ * root[] names a leaf for a chunk of 512 cells (a port, or a page of 4 KiB), the leaf's cell names
+ * the range: no search, four dependent loads. Memory below 4 GiB has an entry of root for each of
+ * its chunks. All that lies above shares as many entries again, by the address modulo 4 GiB: what
+ * is found there is a guess, and right unless ranges lie exactly so far apart. A guess that does
+ * not contain the address, and a cell that several ranges share, send the access the second way,
+ * a binary search in the sorted bases.
  *
  * A change copies root and bases and rebuilds only the leaves it touches: other readers' cache
  * lines stay warm while devices come and go.
@@ -22,7 +25,7 @@
 #define BUS_LEAF_CELLS (1u << BUS_LEAF_BITS)
 #define BUS_PAGE_BITS  12 /* of memory; ports have a cell each */
 #define BUS_PIO_END    (1ull << 16)
-#define BUS_PAGED_END  (1ull << 32) /* of memory that goes by pages */
+#define BUS_LOW_END    (1ull << 32) /* of memory whose chunks have an entry of root each */
 
 /* Immutable while published. */
 struct bus_range {
@@ -33,7 +36,7 @@ struct bus_range {
 	struct bus_leaf *whole; /* what chunks share that it fills; NULL: it fills none */
 };
 
-/* One chunk of the paged part: 512 ports, or 512 pages. */
+/* One chunk: 512 ports, or 512 pages. Of high memory: what of it goes by the same entry. */
 struct bus_leaf {
 	const struct bus_range *cell[BUS_LEAF_CELLS];
 	/* control side */
@@ -57,8 +60,9 @@ struct bus {
 	/* RCU; written under lock */
 	struct bus_table *table;
 	/* immutable after create */
-	uint64_t paged_end, last; /* paged below; last address there is */
-	unsigned cell_bits, nr_root;
+	uint64_t last; /* address there is */
+	unsigned cell_bits,
+		nr_low; /* nr_low: entries of root for low chunks, then as many for high */
 	struct mutex lock;
 };
 
@@ -86,17 +90,19 @@ static const struct bus_range *bus_search(const struct bus_table *t, uint64_t ad
 	return t->ranges[at - t->bases];
 }
 
+/* The entry of root that @chunk goes by. */
+static ALWAYS_INLINE uint64_t bus_slot(const struct bus *b, uint64_t chunk)
+{
+	return (chunk & (b->nr_low - 1)) + (chunk < b->nr_low ? 0 : b->nr_low);
+}
+
 static ALWAYS_INLINE const struct bus_range *bus_find(const struct bus *b, uint64_t addr)
 {
 	const struct bus_table *t = rcu_deref(b->table);
-	if (likely(addr < b->paged_end)) {
-		uint64_t page = addr >> b->cell_bits;
-		const struct bus_leaf *leaf = t->root[page >> BUS_LEAF_BITS];
-		const struct bus_range *r = leaf->cell[page % BUS_LEAF_CELLS];
-		if (likely(r != &bus_several))
-			return r;
-	}
-	return bus_search(t, addr);
+	uint64_t cell = addr >> b->cell_bits;
+	const struct bus_leaf *leaf = t->root[bus_slot(b, cell >> BUS_LEAF_BITS)];
+	const struct bus_range *r = leaf->cell[cell % BUS_LEAF_CELLS];
+	return likely(addr - r->base < r->len) ? r : bus_search(t, addr);
 }
 
 /* Is [addr, addr+len) inside @r, and @len a size that handlers know? */
@@ -172,7 +178,7 @@ static uint64_t bus_last(const struct bus_range *r)
 /* Room for @nr entries; root is left to fill in. */
 static struct bus_table *bus_table_alloc(const struct bus *b, unsigned nr)
 {
-	size_t head = sizeof(struct bus_table) + b->nr_root * sizeof(struct bus_leaf *);
+	size_t head = sizeof(struct bus_table) + 2 * b->nr_low * sizeof(struct bus_leaf *);
 	struct bus_table *t = malloc(head + nr * (sizeof(uint64_t) + sizeof(void *)));
 	if (!t)
 		return NULL;
@@ -203,77 +209,114 @@ static unsigned bus_upper(const struct bus_table *t, uint64_t addr)
 	return lo;
 }
 
-static struct bus_leaf *bus_leaf_new(void)
+/* @l itself, or a copy of it if it is shared; NULL: no memory. */
+static struct bus_leaf *bus_leaf_own(struct bus_leaf *l)
 {
-	struct bus_leaf *l = malloc(sizeof(*l));
-	if (!l)
+	if (!l->is_shared)
+		return l;
+	struct bus_leaf *own = malloc(sizeof(*own));
+	if (!own)
 		return NULL;
-	memcpy(l->cell, bus_empty.cell, sizeof(l->cell));
-	l->is_shared = false;
-	l->next = NULL;
-	return l;
+	memcpy(own->cell, l->cell, sizeof(own->cell));
+	own->is_shared = false;
+	own->next = NULL;
+	return own;
 }
 
-/* Enter @r, whose part of the chunk is [first, last] from the chunk's start. */
-static void bus_leaf_enter(struct bus_leaf *l, const struct bus *b, const struct bus_range *r,
-			   uint64_t first, uint64_t last)
+/* Chunks [*first, *last] are those that @r meets. False: too many for root; searched for. */
+static bool bus_chunks_of(const struct bus *b, const struct bus_range *r, uint64_t *first,
+			  uint64_t *last)
 {
+	*first = r->base >> bus_chunk_bits(b);
+	*last = bus_last(r) >> bus_chunk_bits(b);
+	return r->len && *last - *first < b->nr_low;
+}
+
+/* The chunk of @r that goes by entry @slot. False: none does. */
+static bool bus_chunk_in(const struct bus *b, const struct bus_range *r, uint64_t slot,
+			 uint64_t *chunk)
+{
+	uint64_t first, last;
+	if (!bus_chunks_of(b, r, &first, &last))
+		return false;
+	*chunk = first + ((slot - first) & (b->nr_low - 1));
+	return *chunk <= last && bus_slot(b, *chunk) == slot;
+}
+
+/* Enter the part of @r that is in @chunk. */
+static void bus_leaf_enter(struct bus_leaf *l, const struct bus *b, const struct bus_range *r,
+			   uint64_t chunk)
+{
+	uint64_t start = chunk << bus_chunk_bits(b), end = start + (1ull << bus_chunk_bits(b)) - 1;
+	uint64_t first = max_u64(r->base, start) - start;
+	uint64_t last = min_u64(bus_last(r), end) - start;
 	for (uint64_t p = first >> b->cell_bits; p <= last >> b->cell_bits; p++)
 		l->cell[p] = l->cell[p] == &bus_nothing ? r : &bus_several;
 }
 
-/* What chunk @c of @t consists of: a leaf of its own, one that is shared, or NULL: no memory. */
-static struct bus_leaf *bus_leaf_make(const struct bus *b, const struct bus_table *t, uint64_t c)
+/* Does @r fill @chunk? */
+static bool bus_fills(const struct bus *b, const struct bus_range *r, uint64_t chunk)
 {
-	uint64_t first = c << bus_chunk_bits(b), last = first + (1ull << bus_chunk_bits(b)) - 1;
-	unsigned end = bus_upper(t, last);
-	struct bus_leaf *l = NULL;
-	for (unsigned i = bus_upper(t, first) - 1; i < end; i++) {
-		const struct bus_range *r = t->ranges[i];
-		if (!r->len || bus_last(r) < first)
-			continue;
-		if (r->base <= first && bus_last(r) >= last)
-			return r->whole;
-		if (!l && !(l = bus_leaf_new()))
-			return NULL;
-		bus_leaf_enter(l, b, r, max_u64(r->base, first) - first,
-			       min_u64(bus_last(r), last) - first);
-	}
-	return l ? l : &bus_empty;
+	uint64_t start = chunk << bus_chunk_bits(b);
+	return r->base <= start && bus_last(r) - start >= (1ull << bus_chunk_bits(b)) - 1;
 }
 
-/* Chunks [*c, *end) of the paged part are those that @r meets. */
-static void bus_chunks_of(const struct bus *b, const struct bus_range *r, uint64_t *c,
-			  uint64_t *end)
+/* Entries of @t that may go by @slot: [*from, *to). */
+static void bus_candidates(const struct bus *b, const struct bus_table *t, uint64_t slot,
+			   unsigned *from, unsigned *to)
 {
-	*c = *end = 0;
-	if (r->base >= b->paged_end)
-		return;
-	*c = r->base >> bus_chunk_bits(b);
-	*end = (min_u64(bus_last(r), b->paged_end - 1) >> bus_chunk_bits(b)) + 1;
+	uint64_t low_end = (uint64_t)b->nr_low << bus_chunk_bits(b);
+	uint64_t start = slot < b->nr_low ? slot << bus_chunk_bits(b) : low_end;
+	*from = bus_upper(t, start) - 1;
+	*to = slot < b->nr_low ? bus_upper(t, start + (1ull << bus_chunk_bits(b)) - 1) : t->nr;
+}
+
+/* What goes by @slot of @t: a leaf of its own, one that is shared, or NULL: no memory. */
+static struct bus_leaf *bus_leaf_make(const struct bus *b, const struct bus_table *t, uint64_t slot)
+{
+	struct bus_leaf *l = &bus_empty;
+	unsigned from, to;
+	uint64_t chunk;
+	bus_candidates(b, t, slot, &from, &to);
+	for (unsigned i = from; i < to && l; i++) {
+		const struct bus_range *r = t->ranges[i];
+		if (!bus_chunk_in(b, r, slot, &chunk))
+			continue;
+		if (l == &bus_empty && bus_fills(b, r, chunk)) {
+			l = r->whole;
+			continue;
+		}
+		l = bus_leaf_own(l);
+		if (l)
+			bus_leaf_enter(l, b, r, chunk);
+	}
+	return l;
 }
 
 /* Fill in the root of @t, which differs from @old by @r only; what @t makes idle dies with @old. */
 static int bus_table_root(const struct bus *b, struct bus_table *t, struct bus_table *old,
 			  const struct bus_range *r)
 {
-	uint64_t from, end;
-	memcpy(t->root, old->root, b->nr_root * sizeof(t->root[0]));
-	bus_chunks_of(b, r, &from, &end);
-	for (uint64_t c = from; c < end; c++) {
-		t->root[c] = bus_leaf_make(b, t, c);
-		if (t->root[c])
+	uint64_t first, last;
+	memcpy(t->root, old->root, 2 * b->nr_low * sizeof(t->root[0]));
+	if (!bus_chunks_of(b, r, &first, &last))
+		return 0;
+	for (uint64_t c = first; c <= last; c++) {
+		uint64_t slot = bus_slot(b, c);
+		t->root[slot] = bus_leaf_make(b, t, slot);
+		if (t->root[slot])
 			continue;
-		while (c-- > from)
-			if (!t->root[c]->is_shared)
-				free(t->root[c]);
+		while (c-- > first)
+			if (!t->root[bus_slot(b, c)]->is_shared)
+				free(t->root[bus_slot(b, c)]);
 		return -ENOMEM;
 	}
-	for (uint64_t c = from; c < end; c++) {
-		if (old->root[c]->is_shared)
+	for (uint64_t c = first; c <= last; c++) {
+		struct bus_leaf *l = old->root[bus_slot(b, c)];
+		if (l->is_shared)
 			continue;
-		old->root[c]->next = old->dead_leaves;
-		old->dead_leaves = old->root[c];
+		l->next = old->dead_leaves;
+		old->dead_leaves = l;
 	}
 	return 0;
 }
@@ -287,8 +330,8 @@ static int bus_range_new(struct bus_range **out, const struct bus *b, uint64_t b
 		return -ENOMEM;
 	*r = (struct bus_range){ base, len, ops->read, ops->write, ctx, NULL };
 	uint64_t chunk = 1ull << bus_chunk_bits(b);
-	if (base < b->paged_end && len >= chunk) {
-		r->whole = bus_leaf_new();
+	if (len >= chunk) {
+		r->whole = bus_leaf_own(&bus_empty);
 		if (!r->whole) {
 			free(r);
 			return -ENOMEM;
@@ -318,17 +361,16 @@ int bus_create(struct bus **out, enum bus_space space)
 		return -ENOMEM;
 	memset(b, 0, sizeof(*b));
 	bool is_pio = space == BUS_PIO;
-	b->paged_end = is_pio ? BUS_PIO_END : BUS_PAGED_END;
 	b->last = is_pio ? BUS_PIO_END - 1 : UINT64_MAX;
 	b->cell_bits = is_pio ? 0 : BUS_PAGE_BITS;
-	b->nr_root = (unsigned)(b->paged_end >> bus_chunk_bits(b));
+	b->nr_low = (unsigned)((is_pio ? BUS_PIO_END : BUS_LOW_END) >> bus_chunk_bits(b));
 	b->table = bus_table_alloc(b, 1);
 	if (!b->table) {
 		free(b);
 		return -ENOMEM;
 	}
 	bus_table_put(b->table, 0, &bus_nothing);
-	for (unsigned c = 0; c < b->nr_root; c++)
+	for (unsigned c = 0; c < 2 * b->nr_low; c++)
 		b->table->root[c] = &bus_empty;
 	mutex_init(&b->lock);
 	*out = b;
@@ -340,7 +382,7 @@ void bus_destroy(struct bus *b)
 	if (!b)
 		return;
 	struct bus_table *t = b->table;
-	for (unsigned c = 0; c < b->nr_root; c++)
+	for (unsigned c = 0; c < 2 * b->nr_low; c++)
 		if (!t->root[c]->is_shared)
 			free(t->root[c]);
 	for (unsigned i = 1; i < t->nr; i++)

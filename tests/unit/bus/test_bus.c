@@ -118,6 +118,9 @@ static const struct {
 	{ "chunks across 4 GiB", false, 0xffc00000, 0x800000 },
 	{ "from 4 GiB", false, 0x100000000, 0x1000 },
 	{ "64-bit", false, 0x8000000000, 0x4000 },
+	{ "a little less than 4 GiB", false, 0x80001ff000, 0xffc02000 },
+	{ "4 GiB", false, 0x8000200000, 0x100000000 },
+	{ "more than 4 GiB", false, 0x8000200000, 0x100001000 },
 	{ "end of addresses", false, UINT64_MAX - 0xfff, 0x1000 },
 	{ "everything from 0", false, 0, UINT64_MAX },
 };
@@ -299,11 +302,11 @@ static unsigned model_random(struct model *m)
 	return m->seed >> 8;
 }
 
-/* Bunched around the places where the two roads meet. */
+/* Bunched around the places where the two roads meet; the high ones are whole 4 GiB apart. */
 static uint64_t model_addr(struct model *m)
 {
-	static const uint64_t centres[] = { 0,          0x1ff000,    0xc0000000,
-					    0xfffff000, 0x100000000, 1ull << 40 };
+	static const uint64_t centres[] = { 0,           0x1ff000,   0xc0000000,   0xfffff000,
+					    0x100000000, 1ull << 40, 0x10100000000 };
 	return centres[model_random(m) % ARRAY_SIZE(centres)] + model_random(m) % 0x4000;
 }
 
@@ -325,7 +328,7 @@ static void model_change(struct model *m, struct bus *b)
 	}
 	uint64_t base = model_addr(m), len = 1 + model_random(m) % 0x800;
 	if (model_random(m) % 32 == 0)
-		len += 0x400000;
+		len += model_random(m) % 4 ? 0x400000 : 0x100000000 - 0x400000;
 	int err = bus_add(b, base, len, &probe_ops, &m->r[i].probe);
 	assert_int_equal(err, model_overlaps(m, base, len) ? -EEXIST : 0);
 	if (err)
