@@ -21,8 +21,12 @@ static void bench_run(benchmark::State &state, const bench_case *c, int64_t arg)
 	}
 	while (state.KeepRunningBatch(batch))
 		c->run(ctx, static_cast<unsigned>(state.thread_index()), batch);
-	if (state.thread_index() == 0)
-		c->teardown(ctx);
+	if (state.thread_index() != 0)
+		return;
+	bench_figure figures[BENCH_MAX_FIGURES];
+	for (unsigned n = c->figures ? c->figures(ctx, figures) : 0; n--;)
+		state.counters[figures[n].name] = figures[n].value;
+	c->teardown(ctx);
 }
 
 static void bench_register(const bench_case *c)
@@ -35,10 +39,12 @@ static void bench_register(const bench_case *c)
 			name += "/" + std::to_string(arg);
 		auto *b = benchmark::RegisterBenchmark(
 			name.c_str(), [c, arg](benchmark::State &s) { bench_run(s, c, arg); });
-		for (unsigned t = 2; t <= c->max_threads; t *= 2)
+		for (unsigned t = c->min_threads ? c->min_threads : 1; t <= c->max_threads; t *= 2)
 			b->Threads(static_cast<int>(t));
-		if (c->max_threads > 1)
-			b->Threads(1)->UseRealTime();
+		if (c->max_threads > 1 || c->is_elsewhere)
+			b->UseRealTime();
+		if (c->is_elsewhere)
+			b->MeasureProcessCPUTime();
 	} while (++i < BENCH_MAX_ARGS && c->args[i]);
 }
 
