@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/err.h"
+#include "iouring/reactor.h"
 
 /* Not in the headers of every liburing we build with. */
 #ifndef IORING_ENTER_REGISTERED_RING
@@ -49,6 +51,21 @@ static const uint8_t uring_opcodes[] = {
 	IORING_OP_POLL_ADD, IORING_OP_TIMEOUT, IORING_OP_ASYNC_CANCEL,
 };
 
+/* What uring_enable() and uring_disable() call. */
+static const uint8_t uring_registers[] = {
+	IORING_REGISTER_IOWQ_MAX_WORKERS,
+	IORING_REGISTER_IOWQ_AFF,
+	IORING_REGISTER_RING_FDS,
+	IORING_UNREGISTER_RING_FDS,
+};
+
+const struct reactor_restrict reactor_restrict = {
+	.opcodes = uring_opcodes,
+	.nr_opcodes = ARRAY_SIZE(uring_opcodes),
+	.registers = uring_registers,
+	.nr_registers = ARRAY_SIZE(uring_registers),
+};
+
 static int uring_check_opcodes(struct uring *u)
 {
 	enum { NR = 64 };
@@ -64,6 +81,30 @@ static int uring_check_opcodes(struct uring *u)
 			return -ENOSYS;
 	/* without it completions beyond the ring's size would be lost (before 5.5) */
 	return u->io.features & IORING_FEAT_NODROP ? 0 : -ENOSYS;
+}
+
+/*
+ * Holds from the moment the ring is enabled. A ring that is made enabled, on the lower rungs,
+ * cannot be restricted any more.
+ */
+static int uring_restrict(struct uring *u)
+{
+	struct io_uring_restriction r[ARRAY_SIZE(uring_opcodes) + ARRAY_SIZE(uring_registers) + 1];
+	unsigned nr = 0;
+	memset(r, 0, sizeof(r));
+	for (size_t i = 0; i < ARRAY_SIZE(uring_opcodes); i++, nr++) {
+		r[nr].opcode = IORING_RESTRICTION_SQE_OP;
+		r[nr].sqe_op = uring_opcodes[i];
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(uring_registers); i++, nr++) {
+		r[nr].opcode = IORING_RESTRICTION_REGISTER_OP;
+		r[nr].register_op = uring_registers[i];
+	}
+	r[nr].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	r[nr++].sqe_flags = IOSQE_ASYNC;
+	int err = u->sys->reg((unsigned)u->io.ring_fd, IORING_REGISTER_RESTRICTIONS, r, nr);
+	u->is_restricted = err >= 0;
+	return err < 0 && err != -EINVAL ? err : 0; /* a kernel that does not know them */
 }
 
 static int uring_setup(struct uring *u, unsigned entries)
@@ -91,6 +132,8 @@ int uring_init(struct uring *u, unsigned entries, const struct uring_sys *sys)
 	u->is_open = true;
 	u->enter_fd = (unsigned)u->io.ring_fd;
 	err = uring_check_opcodes(u);
+	if (!err && u->rung == URING_DEFER)
+		err = uring_restrict(u);
 	if (err)
 		uring_fini(u);
 	return err;

@@ -35,6 +35,7 @@ struct uring {
 	enum uring_rung rung;
 	unsigned enter_fd, enter_flags; /* the registered descriptor once there is one */
 	bool is_open, is_fd_registered;
+	bool is_restricted; /* to what reactor_restrict lists */
 };
 
 /* @entries a power of two. */

@@ -45,6 +45,20 @@ struct reactor_config {
 	uint64_t spin_ns;
 };
 
+/*
+ * All that a reactor ever asks of its ring: the operations it submits, and the calls of
+ * io_uring_register(2) it makes on its own thread. Each ring is bound to them, for good, where the
+ * kernel can do that to a ring that is made disabled (6.1): a filter of system calls does not see
+ * what is submitted.
+ */
+struct reactor_restrict {
+	const uint8_t *opcodes; /* IORING_OP_* */
+	unsigned nr_opcodes;
+	const uint8_t *registers; /* IORING_REGISTER_* */
+	unsigned nr_registers;
+};
+extern const struct reactor_restrict reactor_restrict;
+
 /* What a wake-up from sleep costs on this host, measured: about a millisecond's work. */
 uint64_t reactor_measure_wake_ns(void);
 

@@ -221,6 +221,71 @@ static void a_ring_that_cannot_be_tuned_works_as_well(void **state)
 	work_through(&sys);
 }
 
+/* --- restrictions --- */
+
+/* What the kernel says of @opcode, submitted beside the reactor's own operations. */
+static int32_t try_opcode(struct uring *u, uint8_t opcode, uint8_t flags)
+{
+	struct io_uring_sqe *sqe = uring_sqe(u);
+	assert_non_null(sqe);
+	*sqe = (struct io_uring_sqe){ .opcode = opcode, .flags = flags, .fd = -1, .user_data = 1 };
+	assert_int_equal(uring_enter(u, true), 0);
+	uint64_t user_data = 0;
+	int32_t res = 0;
+	assert_true(uring_pop_completion(u, &user_data, &res));
+	assert_int_equal(user_data, 1);
+	return res;
+}
+
+static void a_ring_does_what_is_listed_and_nothing_else(void **state)
+{
+	(void)state;
+	struct uring u;
+	int err = uring_init(&u, 8, &uring_sys_real);
+	if (err || !u.is_restricted) {
+		uring_fini(&u);
+		printf("no restrictions here\n");
+		skip();
+	}
+	uring_enable(&u, 2);
+	assert_true(u.is_fd_registered);
+	static const uint8_t forbidden[] = { IORING_OP_NOP, IORING_OP_OPENAT, IORING_OP_SOCKET,
+					     IORING_OP_SENDMSG, IORING_OP_UNLINKAT };
+	for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++)
+		assert_int_equal(try_opcode(&u, forbidden[i], 0), -EACCES);
+	for (unsigned i = 0; i < reactor_restrict.nr_opcodes; i++)
+		assert_int_not_equal(try_opcode(&u, reactor_restrict.opcodes[i], 0), -EACCES);
+	assert_int_equal(try_opcode(&u, IORING_OP_READ, IOSQE_IO_DRAIN), -EACCES);
+	int fd = 0;
+	assert_int_equal(io_uring_register((unsigned)u.io.ring_fd, IORING_REGISTER_FILES, &fd, 1),
+			 -EACCES);
+	uring_disable(&u);
+	assert_false(u.is_fd_registered);
+	uring_fini(&u);
+}
+
+static int restrict_answer;
+
+static int reg_restrict(unsigned fd, unsigned op, void *arg, unsigned nr)
+{
+	return op == IORING_REGISTER_RESTRICTIONS ? restrict_answer
+						  : uring_sys_real.reg(fd, op, arg, nr);
+}
+
+static void only_a_kernel_that_knows_no_restrictions_goes_without(void **state)
+{
+	(void)state;
+	struct uring_sys sys = uring_sys_real;
+	const char *name = "";
+	sys.reg = reg_restrict;
+	restrict_answer = -EINVAL;
+	int err = create(REACTOR_URING, &sys, &name);
+	if (err || strcmp(name, "io_uring") != 0)
+		skip();
+	restrict_answer = -ENOMEM;
+	assert_int_equal(create(REACTOR_URING, &sys, &name), -ENOMEM);
+}
+
 /* --- results of operations that are not for the caller --- */
 
 struct lone {
@@ -340,6 +405,8 @@ int main(void)
 		cmocka_unit_test(a_host_without_io_uring_gets_the_pool_or_an_error),
 		cmocka_unit_test(other_failures_are_not_papered_over),
 		cmocka_unit_test(a_kernel_too_old_for_our_operations_counts_as_without),
+		cmocka_unit_test(a_ring_does_what_is_listed_and_nothing_else),
+		cmocka_unit_test(only_a_kernel_that_knows_no_restrictions_goes_without),
 		cmocka_unit_test(an_interrupted_operation_is_started_again),
 		cmocka_unit_test(a_file_that_would_block_is_read_by_a_thread_that_may),
 		cmocka_unit_test(a_stream_that_would_block_is_polled_first),
