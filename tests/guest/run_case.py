@@ -14,12 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+from guest.watch import SPINNING, watch
 from support.scratch import die_with_parent, run_main, scratch_folder
 
 SKIPPED = 77
 SECTOR = 512
 MIB = 1 << 20
 RUN_SECONDS = 100
+ATTACK_SECONDS = 250
 EXIT_RESET = 32
 EXIT_CRASH = 33
 
@@ -61,13 +63,21 @@ class Machine:
         self.options[:4] = ["--mem", str(mem), "--cpus", str(cpus)]
         self.parameters[1:3] = [f"ram_mib={mem}", f"cpus={cpus}"]
 
+    def command(self, tests, kernel=None):
+        """vmm with all options, to run @tests."""
+        parameters = " ".join([f"test={tests}", *self.parameters])
+        return [self.vmm, "run", *self.options, "-p", parameters, str(kernel or self.guest)]
+
     def run(self, tests, kernel=None, expect=0, seconds=RUN_SECONDS):
         """Run @tests; the lines the guest printed. Failure unless the exit status is @expect."""
-        parameters = " ".join([f"test={tests}", *self.parameters])
-        command = [self.vmm, "run", *self.options, "-p", parameters, str(kernel or self.guest)]
         try:
             done = subprocess.run(
-                command, stdin=self.stdin, capture_output=True, timeout=seconds, check=False, preexec_fn=die_with_parent
+                self.command(tests, kernel),
+                stdin=self.stdin,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+                preexec_fn=die_with_parent,
             )
         except subprocess.TimeoutExpired as late:
             show(late.stdout, late.stderr)
@@ -76,6 +86,25 @@ class Machine:
         if done.returncode != expect:
             raise Failure(f"{tests}: exit status {done.returncode}, not {expect}")
         return done.stdout.decode(errors="replace").replace("\r", "").splitlines()
+
+    def run_watched(self, tests, seconds=RUN_SECONDS):
+        """As run(), with the share of CPU time spent in each pause of the guest."""
+        with open(self.folder / "stderr", "w+b") as errors, subprocess.Popen(
+            self.command(tests), stdin=self.stdin, stdout=subprocess.PIPE, stderr=errors, preexec_fn=die_with_parent
+        ) as process:
+            try:
+                lines, shares = watch(process, seconds)
+            except TimeoutError:
+                process.kill()
+                raise Failure(f"{tests}: still running after {seconds} s") from None
+            finally:
+                errors.seek(0)
+                complaints = errors.read()
+                show(complaints[-4000:])
+        show("\n".join(line for line in lines if line not in ("pause", "resume")).encode() + b"\n")
+        if process.returncode != 0:
+            raise Failure(f"{tests}: exit status {process.returncode}")
+        return lines, shares
 
     def run_tests(self, tests, kernel=None, may_skip=()):
         """Run @tests, all of which have to pass; those in @may_skip may be skipped. The lines."""
@@ -89,9 +118,9 @@ class Machine:
         return lines
 
 
-def show(stdout, stderr):
+def show(*said):
     """What the machine said, for the log."""
-    for data in (stdout, stderr):
+    for data in said:
         sys.stdout.write((data or b"").decode(errors="replace"))
     sys.stdout.flush()
 
@@ -222,6 +251,57 @@ def hostile_rng(machine):
     machine.run_tests("hostile.bad-ring-areas,hostile.wild-doorbells,hostile.register-garbage")
 
 
+# What attack.c of the guest writes: sectors, and with which seed.
+CHECKED_SECTOR, CHECKED_SECTORS, SCRATCH_SECTORS = 2048, 128, 8
+SEED_VICTIM, SEED_BYSTANDER = 21, 22
+
+
+def check_attacked(path, is_victim):
+    """The image of a disk after all attacks: what nobody may write is as it was written once."""
+    seed = SEED_VICTIM if is_victim else SEED_BYSTANDER
+    data = path.read_bytes()
+    begin = CHECKED_SECTOR * SECTOR
+    if len(data) != 16 * MIB:
+        raise Failure(f"{path.name} is {len(data)} bytes now")
+    if not is_victim:
+        check_equal(data[:begin], bytes(begin), f"{path.name}, its beginning")
+    end = begin + CHECKED_SECTORS * SECTOR
+    check_equal(data[begin:end], pattern(CHECKED_SECTOR, CHECKED_SECTORS, seed), f"{path.name}, what was written once")
+    end += SCRATCH_SECTORS * SECTOR
+    check_equal(data[end:], bytes(16 * MIB - end), f"{path.name}, what nobody wrote")
+
+
+def check_attacks(lines, shares, least):
+    """All attacks ended well, @least or more of them, and nothing went on spinning behind one."""
+    ran = [line.split()[1] for line in lines if line.startswith("ok attack.")]
+    if not any(line.startswith("done ") and " 0 failed" in line for line in lines) or len(ran) < least:
+        raise Failure(f"{len(ran)} attacks ended well, {least} wanted")
+    if shares:
+        mean = sum(shares.values()) / len(shares)
+        print(f"CPU time while the guest slept: {mean:.1%} in {len(shares)} pauses, at most {max(shares.values()):.1%}")
+    spinning = [f"{name} {share:.0%}" for name, share in shares.items() if share > SPINNING]
+    if spinning:
+        raise Failure(f"somebody spins behind {spinning}")
+
+
+def attack(machine, least=180):
+    """Every attack there is, on a machine with all devices; then the images are looked at."""
+    disks = [machine.add_disk("disk0", more=",queues=4"), machine.add_disk("disk1")]
+    machine.add_console(machine.folder / "console")
+    for number in (2, 3, 4):
+        machine.options += ["--serial", f"type=sink,num={number}"]
+    lines, shares = machine.run_watched("attack", ATTACK_SECONDS)
+    check_attacks(lines, shares, least)
+    for number, path in enumerate(disks):
+        check_attacked(path, number == 0)
+
+
+def attack_one_cpu(machine):
+    """The same on one processor: what needs two is skipped."""
+    machine.set(256, 1)
+    attack(machine, 160)
+
+
 def reset(machine, more=""):
     """Resets at any moment, with requests in flight."""
     machine.add_disk("disk0", more=more)
@@ -319,6 +399,8 @@ def list_tests(machine):
 
 
 CASES = {
+    "attack": attack,
+    "attack-one-cpu": attack_one_cpu,
     "blk": blk,
     "blk-direct": blk_direct,
     "console": console,

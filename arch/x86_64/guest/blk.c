@@ -9,20 +9,32 @@
 #define WAIT_MS     10000
 #define MAX_DEVICES 16
 
+/* The device that virtio_find() found: up to FEATURES_OK. */
+static enum verdict take(struct blk *b, uint64_t wanted)
+{
+	CHECK(virtio_begin(&b->dev, wanted));
+	CHECK(b->dev.config);
+	b->sectors = mmio_read32(b->dev.config) | (uint64_t)mmio_read32(b->dev.config + 4) << 32;
+	b->header = heap_alloc(sizeof(*b->header), 16);
+	b->status = heap_alloc(1, 1);
+	return PASS;
+}
+
+static enum verdict go(struct blk *b)
+{
+	CHECK(ring_setup(&b->ring, &b->dev, 0, 0));
+	virtio_go(&b->dev);
+	b->is_indirect = b->ring.has_indirect;
+	return PASS;
+}
+
 enum verdict blk_begin(struct blk *b, bool is_writable, uint64_t wanted)
 {
 	*b = (struct blk){ 0 };
 	for (unsigned n = 0; n < MAX_DEVICES && virtio_find(&b->dev, VIRTIO_ID_BLOCK, n); n++) {
 		bool is_ro = virtio_offered(&b->dev) >> VIRTIO_BLK_F_RO & 1;
-		if (is_ro == is_writable)
-			continue;
-		CHECK(virtio_begin(&b->dev, wanted | (uint64_t)is_ro << VIRTIO_BLK_F_RO));
-		CHECK(b->dev.config);
-		b->sectors = mmio_read32(b->dev.config) | (uint64_t)mmio_read32(b->dev.config + 4)
-								  << 32;
-		b->header = heap_alloc(sizeof(*b->header), 16);
-		b->status = heap_alloc(1, 1);
-		return PASS;
+		if (is_ro != is_writable)
+			return take(b, wanted | (uint64_t)is_ro << VIRTIO_BLK_F_RO);
 	}
 	return test_skip("no %s block device", is_writable ? "writable" : "read-only");
 }
@@ -30,10 +42,27 @@ enum verdict blk_begin(struct blk *b, bool is_writable, uint64_t wanted)
 enum verdict blk_open(struct blk *b, bool is_writable, uint64_t wanted)
 {
 	CHECK_PASS(blk_begin(b, is_writable, wanted));
-	CHECK(ring_setup(&b->ring, &b->dev, 0, 0));
-	virtio_go(&b->dev);
-	b->is_indirect = b->ring.has_indirect;
-	return PASS;
+	return go(b);
+}
+
+static enum verdict open_nth(struct blk *b, unsigned nth, uint64_t wanted, bool is_polled)
+{
+	*b = (struct blk){ 0 };
+	if (!virtio_find(&b->dev, VIRTIO_ID_BLOCK, nth))
+		return test_skip("no block device %u", nth);
+	b->dev.has_no_msix = b->dev.has_no_vectors = is_polled;
+	CHECK_PASS(take(b, wanted));
+	return go(b);
+}
+
+enum verdict blk_open_nth(struct blk *b, unsigned nth, uint64_t wanted)
+{
+	return open_nth(b, nth, wanted, false);
+}
+
+enum verdict blk_open_polled(struct blk *b, unsigned nth, uint64_t wanted)
+{
+	return open_nth(b, nth, wanted, true);
 }
 
 void blk_close(struct blk *b)

@@ -30,7 +30,11 @@ struct blk {
  * and queue 0 of the largest size. SKIP: there is none.
  */
 enum verdict blk_open(struct blk *b, bool is_writable, uint64_t wanted);
-/* The same up to FEATURES_OK. */
+/* The same with the @nth block device, whatever it is. */
+enum verdict blk_open_nth(struct blk *b, unsigned nth, uint64_t wanted);
+/* And without any interrupt: quicker where the host takes long over routes. */
+enum verdict blk_open_polled(struct blk *b, unsigned nth, uint64_t wanted);
+/* blk_open() up to FEATURES_OK. */
 enum verdict blk_begin(struct blk *b, bool is_writable, uint64_t wanted);
 void blk_close(struct blk *b);
 

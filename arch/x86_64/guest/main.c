@@ -2,11 +2,13 @@
  * main.c - from the loader to the tests and out again.
  *
  * Command line: `test=NAME[,NAME…]`: a name, a group (`blk`), or `all`; without it the names are
- * listed. `laps=N`: all of them N times over. Output, one line each: `ok NAME`, `FAIL NAME: why`,
- * `skip NAME: why`, `info …`, and at last `done P passed F failed S skipped`. Powers off where
- * nothing failed, else resets. `bench=ADDRESS`: does what `vmm bench` asks for instead.
+ * listed. `test=attack`: what attack.h says. `laps=N`: all of them N times over. Output, one line
+ * each: `ok NAME`, `FAIL NAME: why`, `skip NAME: why`, `info …`, and at last `done P passed F
+ * failed S skipped`. Powers off where nothing failed, else resets. `bench=ADDRESS`: does what `vmm
+ * bench` asks for instead.
  */
 #include "acpi.h"
+#include "attack.h"
 #include "bench.h"
 #include "boot.h"
 #include "clock.h"
@@ -18,9 +20,13 @@
 #include "test.h"
 
 static const struct test *const tables[] = {
-	platform_tests,  serial_tests,  pci_tests,      transport_tests, irq_tests,
-	queue_tests,     blk_tests,     blk_load_tests, rng_tests,       console_tests,
-	malformed_tests, hostile_tests, reset_tests,
+	platform_tests, serial_tests,   pci_tests, transport_tests, irq_tests,     queue_tests,
+	blk_tests,      blk_load_tests, rng_tests, console_tests,   hostile_tests, reset_tests,
+};
+
+static const struct attack *const attacks[] = {
+	attacks_chain,    attacks_indirect, attacks_index, attacks_place, attacks_request,
+	attacks_register, attacks_pci,      attacks_msix,  attacks_board, attacks_race,
 };
 
 /* Ways to end that `test=` also takes, alone; none returns. */
@@ -100,25 +106,43 @@ static bool is_chosen(const char *name, const char *wanted)
 	return false;
 }
 
-static void run_one(const struct test *t)
+static void begin(void)
 {
 	result.why[0] = '\0';
 	heap_empty();
-	uint64_t begin = clock_us();
-	enum verdict v = t->fn();
+}
+
+static void count(const char *name, enum verdict v, uint64_t us)
+{
 	switch (v) {
 	case PASS:
 		result.passed++;
-		print("ok %s (%lu us)\n", t->name, clock_us() - begin);
+		print("ok %s (%lu us)\n", name, us);
 		break;
 	case SKIP:
 		result.skipped++;
-		print("skip %s: %s\n", t->name, result.why);
+		print("skip %s: %s\n", name, result.why);
 		break;
 	case FAIL:
 		result.failed++;
-		print("FAIL %s: %s\n", t->name, result.why);
+		print("FAIL %s: %s\n", name, result.why);
 	}
+}
+
+static void run_test(const struct test *t)
+{
+	begin();
+	uint64_t from = clock_us();
+	enum verdict v = t->fn();
+	count(t->name, v, clock_us() - from);
+}
+
+static void run_attack(const struct attack *a)
+{
+	begin();
+	uint64_t from = clock_us();
+	enum verdict v = attack_run(a);
+	count(a->name, v, clock_us() - from);
 }
 
 static void for_each_test(const char *wanted, void (*fn)(const struct test *t))
@@ -129,14 +153,28 @@ static void for_each_test(const char *wanted, void (*fn)(const struct test *t))
 				fn(t);
 }
 
-static void list_one(const struct test *t)
+static void for_each_attack(const char *wanted, void (*fn)(const struct attack *a))
+{
+	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++)
+		for (const struct attack *a = attacks[i]; a->name; a++)
+			if (is_chosen(a->name, wanted))
+				fn(a);
+}
+
+static void list_test(const struct test *t)
 {
 	print("test %s\n", t->name);
 }
 
+static void list_attack(const struct attack *a)
+{
+	print("test %s (%s; %s)\n", a->name, a->what, attack_promise(a->holds));
+}
+
 static void list(void)
 {
-	for_each_test("all", list_one);
+	for_each_test("all", list_test);
+	for_each_attack("all", list_attack);
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
 		print("action %s\n", actions[i].name);
 }
@@ -165,7 +203,8 @@ static void run(const char *wanted)
 	      cpu_is_native() ? "native" : "plain", clock_tsc_khz(), acpi_cpus());
 	uint64_t laps = boot_param_number("laps", 1);
 	for (uint64_t lap = 1; lap <= laps; lap++) {
-		for_each_test(wanted, run_one);
+		for_each_test(wanted, run_test);
+		for_each_attack(wanted, run_attack);
 		if (laps > 1)
 			print("info lap %lu done\n", lap);
 	}

@@ -14,7 +14,10 @@
 extern uint64_t pml4[512];
 extern char image_end[];
 
-static uint64_t heap_at, heap_limit;
+#define GUARD_WORD 0xc3c3c3c3c3c3c3c3ul
+
+static uint64_t heap_at, heap_limit, heap_floor;
+static uint64_t guard_at, guard_end; /* what of the guard was never allocated */
 
 void *memcpy(void *dst, const void *src, size_t n)
 {
@@ -63,12 +66,33 @@ bool str_starts(const char *s, const char *prefix)
 void heap_init(uint64_t end)
 {
 	heap_limit = end < MAPPED_RAM ? end : MAPPED_RAM;
+	heap_floor = (uintptr_t)image_end;
 	heap_empty();
 }
 
 void heap_empty(void)
 {
-	heap_at = (uintptr_t)image_end;
+	heap_at = heap_floor;
+}
+
+void heap_keep(void)
+{
+	heap_floor = heap_at;
+}
+
+void heap_guard(size_t bytes)
+{
+	guard_at = (heap_at + 7) & ~7ul;
+	guard_end = guard_at + bytes < heap_limit ? guard_at + bytes : heap_limit;
+	mem_fill((void *)guard_at, (uint8_t)GUARD_WORD, guard_end - guard_at);
+}
+
+bool heap_guard_is_whole(void)
+{
+	for (uint64_t at = guard_at; at + 8 <= guard_end; at += 8)
+		if (*(volatile uint64_t *)at != GUARD_WORD)
+			return false;
+	return true;
 }
 
 void *heap_alloc(size_t bytes, size_t align)
@@ -79,6 +103,8 @@ void *heap_alloc(size_t bytes, size_t align)
 		power_reset();
 	}
 	heap_at = at + bytes;
+	if (guard_at < heap_at)
+		guard_at = (heap_at + 7) & ~7ul;
 	mem_fill((void *)at, 0, bytes);
 	return (void *)at;
 }

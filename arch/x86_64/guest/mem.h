@@ -37,8 +37,17 @@ void heap_init(uint64_t end);
 /* Zeroed, aligned to @align (a power of two). Never NULL: running out resets the machine. */
 void *heap_alloc(size_t bytes, size_t align);
 
-/* Forget everything allocated. */
+/* Forget everything allocated, but what heap_keep() was told to keep. */
 void heap_empty(void);
+/* What is allocated now stays until the machine ends. */
+void heap_keep(void);
+
+/*
+ * Fill @bytes of the heap from its lowest free byte with a pattern; and look whether those that
+ * were never allocated since still hold it.
+ */
+void heap_guard(size_t bytes);
+bool heap_guard_is_whole(void);
 
 /* Make physical [@at, @at + @bytes) reachable at the same virtual address. */
 void mem_map(uint64_t at, uint64_t bytes);
