@@ -114,9 +114,10 @@ static void log_packed_unpop(struct vq *q, struct vq_slot *s)
 {
 	struct vq_log *l = q->log;
 	uint16_t e = l->entry_of[s - q->slots];
-	log_store(&l->packed->desc[e].is_inflight, 0);
+	/* in flight until it is on the list: an entry that is neither would be damage */
 	log_packed_free(l, e);
 	log_store(&l->packed->old_free_head, e);
+	log_store(&l->packed->desc[e].is_inflight, 0);
 	vq_packed_unpop(q, s);
 }
 

@@ -148,6 +148,24 @@ static int log_packed_load_chain(const struct vq *q, const struct inflight_packe
 	return nr;
 }
 
+/*
+ * A batch that was never shown has left flags of results in the ring, all but its first. What is
+ * still to be done lies there again as the driver offered it, or the driver, once it has seen our
+ * first result, would go on to results of a predecessor that nobody stands for any more.
+ */
+static void log_packed_clean_ring(struct vq *q)
+{
+	uint16_t at = q->used_next;
+	bool wrap = q->used_wrap;
+	for (uint16_t i = 0; i < q->descs_out; i++) {
+		/* relaxed: the release of our first result comes after it */
+		__atomic_store_n(&q->packed[at].flags, htole16(vq_packed_offered(wrap)),
+				 __ATOMIC_RELAXED);
+		at = at + 1 == q->size ? 0 : (uint16_t)(at + 1);
+		wrap ^= at == 0;
+	}
+}
+
 static int log_packed_take_over(struct vq *q, struct inflight_packed *p, struct log_item *items)
 {
 	bool is_seen[VQ_MAX_SIZE] = { 0 };
@@ -176,6 +194,7 @@ static int log_packed_take_over(struct vq *q, struct inflight_packed *p, struct 
 	int at = p->used_idx + busy;
 	q->avail_wrap ^= at >= q->size;
 	q->last_avail = (uint16_t)(at >= q->size ? at - q->size : at);
+	log_packed_clean_ring(q);
 	return 0;
 }
 

@@ -20,6 +20,11 @@ bool vq_packed_is_available(uint16_t flags, bool wrap)
 	return packed_is_available(flags, wrap);
 }
 
+uint16_t vq_packed_offered(bool wrap)
+{
+	return wrap ? PACKED_AVAIL : PACKED_USED;
+}
+
 /* Length, id and flags of descriptor @at: one load, ordered before what they announce. */
 static ALWAYS_INLINE uint64_t packed_peek(const struct vq *q, uint16_t at)
 {

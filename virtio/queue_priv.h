@@ -282,6 +282,8 @@ bool vq_packed_arm(struct vq *q);
 void vq_packed_disarm(struct vq *q);
 uint16_t vq_packed_next(const struct vq *q);
 bool vq_packed_is_available(uint16_t flags, bool wrap);
+/* Flags of a descriptor that waits for its result, in a turn of the ring with @wrap. */
+uint16_t vq_packed_offered(bool wrap);
 /* The chain at @entry of the log, whose ring descriptors are counted out already. */
 int vq_packed_pop_entry(struct vq *q, uint16_t entry, struct vq_chain **out);
 void vq_packed_unpop_entry(struct vq *q, struct vq_slot *s);

@@ -187,6 +187,35 @@ static void a_request_put_back_is_not_in_flight(void **state)
 		assert_int_equal(number_of(pop(f)), 10 + i);
 }
 
+/*
+ * A batch that was never shown must not be seen through the first result of the successor, and not
+ * be mistaken for one that was shown by who comes after that one.
+ */
+static void a_batch_that_was_never_shown_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t id;
+	uint32_t len;
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(offer(f, i, 10 + i, true) >= 0);
+	guest_show(&f->gq);
+	assert_int_equal(take_over(f), 0);
+	struct vq_chain *c[4];
+	for (unsigned i = 0; i < 4; i++)
+		c[i] = pop(f);
+	for (unsigned i = 4; i--;)
+		complete(f, c[i]);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(take_over(f), 0);
+		struct vq_chain *n = pop(f);
+		assert_int_equal(number_of(n), 10 + i);
+		complete(f, n);
+		vq_signal(f->q);
+		assert_true(guest_take(&f->gq, &id, &len));
+		assert_false(guest_take(&f->gq, &id, &len));
+	}
+}
+
 /* The successor stops in the middle: what it did not even begin is left to the next. */
 static void a_chain_of_successors_loses_nothing(void **state)
 {
@@ -396,6 +425,8 @@ int main(void)
 		PACKED(a_successor_calls_even_if_nothing_is_left),
 		SPLIT(a_request_put_back_is_not_in_flight),
 		PACKED(a_request_put_back_is_not_in_flight),
+		SPLIT(a_batch_that_was_never_shown_is_forgotten),
+		PACKED(a_batch_that_was_never_shown_is_forgotten),
 		SPLIT(a_chain_of_successors_loses_nothing),
 		PACKED(a_chain_of_successors_loses_nothing),
 		SPLIT(a_damaged_account_is_refused_or_harmless),
