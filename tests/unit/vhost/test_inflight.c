@@ -5,10 +5,12 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +23,8 @@
 #define SIZE  32
 #define KILLS 400
 
+#define STUCK_SECONDS 60 /* a device that completes nothing for so long hangs */
+
 struct fixture {
 	struct guest guest;
 	struct guest_queue gq;
@@ -28,6 +32,7 @@ struct fixture {
 	unsigned calls;
 	void *log;
 	struct vq *q;
+	pid_t device;
 };
 
 static void count_call(void *ctx)
@@ -57,9 +62,18 @@ static int setup_packed(void **state)
 	return setup_with(state, GUEST_FEATURES | GUEST_PACKED);
 }
 
+static void kill_device(struct fixture *f, int *status)
+{
+	(void)kill(f->device, SIGKILL);
+	assert_int_equal(waitpid(f->device, status, 0), f->device);
+	f->device = 0;
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
+	if (f->device) /* a claim about it did not hold */
+		kill_device(f, &(int){ 0 });
 	vq_destroy(f->q);
 	(void)munmap(f->log, vq_log_bytes(SIZE));
 	guest_queue_fini(&f->gq);
@@ -302,32 +316,54 @@ static uint32_t random_next(uint32_t *state)
 	return *state >> 8;
 }
 
+/* What a device process has at hand. */
+struct work {
+	struct fixture *f;
+	uint32_t seed;
+	struct vq_chain *held[SIZE];
+	unsigned nr;
+};
+
+static void take_some(struct work *w)
+{
+	for (unsigned n = random_next(&w->seed) % 8; n; n--) {
+		struct vq_chain *c;
+		int got = vq_pop(w->f->q, &c);
+		if (got < 0)
+			_exit(2);
+		if (!got)
+			return;
+		if (random_next(&w->seed) % 16 == 0) {
+			vq_unpop(w->f->q, c);
+			return;
+		}
+		w->held[w->nr++] = c;
+	}
+}
+
+static void complete_some(struct work *w)
+{
+	for (unsigned n = random_next(&w->seed) % 8; n && w->nr; n--) {
+		unsigned i = random_next(&w->seed) % w->nr;
+		uint64_t number = 0;
+		if (!vq_chain_read(w->held[i], 0, &number, 8) ||
+		    !vq_chain_write(w->held[i], 0, &number, 8))
+			_exit(3);
+		vq_push(w->f->q, w->held[i], 8);
+		w->held[i] = w->held[--w->nr];
+	}
+}
+
 /* A device process: takes requests, completes them in any order, until it is killed. */
 static void device_main(struct fixture *f, uint32_t seed)
 {
-	struct vq_chain *held[SIZE];
-	unsigned nr = 0;
+	struct work w = { .f = f, .seed = seed };
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (take_over(f))
 		_exit(1);
 	for (;;) {
-		struct vq_chain *c;
-		for (unsigned n = random_next(&seed) % 8; n; n--) {
-			int got = vq_pop(f->q, &c);
-			if (got < 0)
-				_exit(2);
-			if (!got)
-				break;
-			held[nr++] = c;
-		}
-		for (unsigned n = random_next(&seed) % 8; n && nr; n--) {
-			unsigned i = random_next(&seed) % nr;
-			uint64_t number = 0;
-			if (!vq_chain_read(held[i], 0, &number, 8) ||
-			    !vq_chain_write(held[i], 0, &number, 8))
-				_exit(3);
-			vq_push(f->q, held[i], 8);
-			held[i] = held[--nr];
-		}
+		take_some(&w);
+		complete_some(&w);
 		vq_signal(f->q);
 	}
 }
@@ -369,18 +405,42 @@ static void drive(struct fixture *f, struct book *b, bool may_offer, uint32_t *s
 	guest_show(&f->gq);
 }
 
-static void wait_a_little(uint32_t *seed, struct fixture *f, struct book *b)
+static time_t now_s(void)
 {
-	struct timespec until, now;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	uint64_t end_ns = (uint64_t)until.tv_nsec + random_next(seed) % 2000000;
-	until.tv_sec += (time_t)(end_ns / NSEC_PER_SEC);
-	until.tv_nsec = (long)(end_ns % NSEC_PER_SEC);
-	do {
-		drive(f, b, true, seed);
-		(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec < until.tv_sec ||
-		 (now.tv_sec == until.tv_sec && now.tv_nsec < until.tv_nsec));
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/*
+ * Drive until @f's device has completed @nr requests more, or all there are; fails when it hangs.
+ * However slow the machine is, it is no more work than that.
+ */
+static void drive_through(struct fixture *f, struct book *b, uint64_t nr, bool may_offer,
+			  uint32_t *seed)
+{
+	time_t limit_s = now_s() + STUCK_SECONDS;
+	for (uint64_t before = b->done, last = before; b->done - before < nr;) {
+		drive(f, b, may_offer, seed);
+		if (!may_offer && b->done == b->next)
+			return;
+		if (b->done != last) {
+			last = b->done;
+			limit_s = now_s() + STUCK_SECONDS;
+			continue;
+		}
+		if (now_s() > limit_s)
+			fail_msg("the device hangs after %llu requests",
+				 (unsigned long long)b->done);
+		(void)sched_yield();
+	}
+}
+
+/* Some more, so that the kill does not come right after a result each time. */
+static void dawdle(struct fixture *f, struct book *b, uint32_t *seed)
+{
+	for (unsigned n = random_next(seed) % 512; n; n--)
+		drive(f, b, n & 1, seed);
 }
 
 static void every_request_completes_once_however_often_the_device_dies(void **state)
@@ -390,17 +450,17 @@ static void every_request_completes_once_however_often_the_device_dies(void **st
 	uint32_t seed = (uint32_t)getpid();
 	print_message("seed %u\n", seed);
 	for (unsigned k = 0; k <= KILLS; k++) {
-		pid_t pid = fork();
-		if (!pid)
+		f->device = fork();
+		if (!f->device)
 			device_main(f, seed + k);
-		wait_a_little(&seed, f, &b);
-		for (unsigned n = 0; k == KILLS && b.done < b.next && n < 100000; n++) {
-			drive(f, &b, false, &seed);
-			(void)usleep(100);
-		}
+		assert_true(f->device > 0);
+		drive_through(f, &b, random_next(&seed) % 64, true, &seed);
+		if (k == KILLS)
+			drive_through(f, &b, UINT64_MAX, false, &seed);
+		else
+			dawdle(f, &b, &seed);
 		int status;
-		(void)kill(pid, SIGKILL);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
+		kill_device(f, &status);
 		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	}
 	assert_int_equal(b.done, b.next);
