@@ -136,9 +136,13 @@ static void fuzz_play(struct drive *v, uint64_t features, void (*own_move)(struc
 	}
 	fake_hook = NULL;
 	drive_reset(v);
-	assert_int_equal(fake_waiting(FAKE_WRITE) + fake_waiting(FAKE_SYNC) +
-				 fake_waiting(FAKE_ALLOC) + fake_waiting(FAKE_POLL),
-			 0);
+}
+
+/* Operations that are still under way, doorbells apart. */
+static unsigned fuzz_pending(void)
+{
+	return fake_waiting(FAKE_WRITE) + fake_waiting(FAKE_SYNC) + fake_waiting(FAKE_ALLOC) +
+	       fake_waiting(FAKE_POLL);
 }
 
 #endif

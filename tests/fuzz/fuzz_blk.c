@@ -71,5 +71,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_end = data + size;
 	struct drive *v = &drives[fuzz_take(1) % NR_KINDS];
 	fuzz_play(v, ~(fuzz_take(2) << 5), ask);
+	assert_int_equal(fuzz_pending(), 0);
 	return 0;
 }
