@@ -78,6 +78,9 @@ static int hv_look(int kvm_fd, struct hv_info *out, struct hv_board **board)
 	i.max_vcpus = hv_cap(kvm_fd, KVM_CAP_MAX_VCPUS);
 	if (i.max_vcpus == 0)
 		i.max_vcpus = 4; /* api.rst: what kernels before the capability had */
+	i.max_vcpu_id = hv_cap(kvm_fd, KVM_CAP_MAX_VCPU_ID);
+	if (i.max_vcpu_id == 0)
+		i.max_vcpu_id = i.max_vcpus;
 	i.has_irqfd = hv_cap(kvm_fd, KVM_CAP_IRQFD) > 0;
 	i.has_ioeventfd_any_length = hv_cap(kvm_fd, KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0;
 	i.has_immediate_exit = hv_cap(kvm_fd, KVM_CAP_IMMEDIATE_EXIT) > 0;

@@ -34,7 +34,7 @@ static int vcpu_init(struct vcpu *c, struct hv *h)
 
 int vcpu_create(struct vcpu **out, struct hv *h, unsigned index)
 {
-	if (index >= h->info.max_vcpus)
+	if (index >= h->info.max_vcpu_id)
 		return -EINVAL;
 	struct vcpu *c = aligned_alloc(CACHE_ALIGN, sizeof(*c));
 	if (!c)

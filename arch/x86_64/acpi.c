@@ -198,13 +198,13 @@ static uint64_t acpi_build_fadt(struct blob *t, uint64_t facs, uint64_t dsdt)
 }
 
 /* Identifiers above 254 need the long form; 255 means "all" in the short one. */
-static void acpi_madt_cpu(struct blob *t, uint32_t id)
+static void acpi_madt_cpu(struct blob *t, unsigned index, uint32_t id)
 {
 	if (id < 255) {
 		struct acpi_madt_lapic c = {
 			.type = MADT_LAPIC,
 			.length = sizeof(c),
-			.uid = (uint8_t)id,
+			.uid = (uint8_t)index,
 			.apic_id = (uint8_t)id,
 			.flags = le32_of(MADT_ENABLED),
 		};
@@ -216,7 +216,7 @@ static void acpi_madt_cpu(struct blob *t, uint32_t id)
 		.length = sizeof(c),
 		.apic_id = le32_of(id),
 		.flags = le32_of(MADT_ENABLED),
-		.uid = le32_of(id),
+		.uid = le32_of(index),
 	};
 	blob_put(t, &c, sizeof(c));
 }
@@ -234,7 +234,7 @@ static void acpi_madt_override(struct blob *t, uint8_t source, uint32_t gsi, uin
 }
 
 /* NMI arrives at input 1 of every local APIC. */
-static void acpi_madt_nmi(struct blob *t, unsigned nr_cpus)
+static void acpi_madt_nmi(struct blob *t, uint32_t last_id)
 {
 	struct acpi_madt_lapic_nmi n = {
 		.type = MADT_LAPIC_NMI,
@@ -243,7 +243,7 @@ static void acpi_madt_nmi(struct blob *t, unsigned nr_cpus)
 		.lint = 1,
 	};
 	blob_put(t, &n, sizeof(n));
-	if (nr_cpus <= 255)
+	if (last_id < 255)
 		return;
 	struct acpi_madt_x2apic_nmi x = {
 		.type = MADT_X2APIC_NMI,
@@ -254,13 +254,13 @@ static void acpi_madt_nmi(struct blob *t, unsigned nr_cpus)
 	blob_put(t, &x, sizeof(x));
 }
 
-static uint64_t acpi_build_madt(struct blob *t, unsigned nr_cpus)
+static uint64_t acpi_build_madt(struct blob *t, const struct machine_boot *b)
 {
 	size_t at = acpi_open(t, "APIC", 5);
 	blob_int(t, LAYOUT_LAPIC, 4);
 	blob_int(t, MADT_PCAT_COMPAT, 4);
-	for (unsigned i = 0; i < nr_cpus; i++)
-		acpi_madt_cpu(t, i);
+	for (unsigned i = 0; i < b->nr_cpus; i++)
+		acpi_madt_cpu(t, i, machine_cpu_id(&b->topology, b->nr_cpus, i));
 	struct acpi_madt_ioapic io = {
 		.type = MADT_IOAPIC,
 		.length = sizeof(io),
@@ -270,7 +270,7 @@ static uint64_t acpi_build_madt(struct blob *t, unsigned nr_cpus)
 	blob_put(t, &io, sizeof(io));
 	acpi_madt_override(t, 0, LAYOUT_GSI_PIT, MADT_BUS_DEFAULT);
 	acpi_madt_override(t, LAYOUT_GSI_SCI, LAYOUT_GSI_SCI, MADT_ACTIVE_HIGH_LEVEL);
-	acpi_madt_nmi(t, nr_cpus);
+	acpi_madt_nmi(t, machine_cpu_id(&b->topology, b->nr_cpus, b->nr_cpus - 1));
 	return acpi_close(t, at);
 }
 
@@ -308,7 +308,7 @@ static void acpi_build(struct blob *t, const struct machine_boot *b, const struc
 	uint64_t dsdt = x->dsdt ? x->dsdt : acpi_build_dsdt(t, b);
 	uint64_t own[] = {
 		acpi_build_fadt(t, facs, dsdt),
-		acpi_build_madt(t, b->nr_cpus),
+		acpi_build_madt(t, b),
 		acpi_build_mcfg(t),
 	};
 	size_t at = acpi_open(t, "XSDT", 1);

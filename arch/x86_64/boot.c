@@ -167,7 +167,7 @@ int machine_load(const struct machine_boot *b, struct hv *h, struct gmem *m, con
 	if (!err)
 		err = acpi_write(m, b, &p, why);
 	if (!err)
-		err = mptable_write(m, b->nr_cpus);
+		err = mptable_write(m, b);
 	if (!err)
 		err = smbios_write(m, b);
 	return err;

@@ -69,7 +69,7 @@ MUST_CHECK int acpi_write(struct gmem *m, const struct machine_boot *b, const st
 			  const char **why);
 /* Append the body of our DSDT (dsdt.c). */
 void dsdt_build(struct blob *t, const struct machine_boot *b);
-MUST_CHECK int mptable_write(struct gmem *m, unsigned nr_cpus);
+MUST_CHECK int mptable_write(struct gmem *m, const struct machine_boot *b);
 MUST_CHECK int smbios_write(struct gmem *m, const struct machine_boot *b);
 
 /* --- bios.c --- */

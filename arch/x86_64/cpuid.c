@@ -1,18 +1,17 @@
 /*
  * cpuid.c - what a vCPU says of itself: what KVM supports, less what a guest cannot use, plus its
- * place in the machine: one package, cores of one or two threads, APIC IDs from 0 without gaps.
+ * place in the machine: thread, core, die and package (topology.h).
  */
 #include <errno.h>
 #include <string.h>
 #include "arch/x86_64/x86_priv.h"
 #include "base/num.h"
+#include "topology.h"
 
 /* Values that several leaves need. */
 struct cpuid_shape {
-	uint32_t apic_id, nr_cpus;
-	uint32_t threads;      /* in a core */
-	uint32_t thread_bits;  /* of the APIC ID: number the thread in its core */
-	uint32_t package_bits; /* ... the thread in the package */
+	uint32_t apic_id;
+	struct x86_topology at;
 	enum hv_kind host;
 	bool is_amd;
 };
@@ -57,36 +56,31 @@ struct kvm_cpuid_entry2 *x86_cpuid_find(struct x86_cpuid *c, uint32_t function, 
 	return NULL;
 }
 
-/* Bits that number @n things. */
-static uint32_t cpuid_bits(uint32_t n)
-{
-	return n <= 1 ? 0 : 32u - (uint32_t)__builtin_clz(n - 1);
-}
-
 /* --- one function a leaf; each edits what KVM supports --- */
 
 static void cpuid_leaf_0(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
 {
-	(void)s; /* every vCPU has the topology leaf */
-	if (e->eax < CPUID_LEAF_TOPOLOGY)
-		e->eax = CPUID_LEAF_TOPOLOGY;
+	/* every vCPU has the topology leaf; only the second one knows of dies */
+	uint32_t least = s->at.dies > 1 ? CPUID_LEAF_TOPOLOGY2 : CPUID_LEAF_TOPOLOGY;
+	if (e->eax < least)
+		e->eax = least;
 }
 
 static void cpuid_leaf_1(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
 {
-	uint32_t ids = min_u32(1u << s->package_bits, 0xff);
+	uint32_t ids = min_u32(1u << s->at.package_shift, 0xff);
 	e->ebx = (e->ebx & 0xffff) | ids << 16 | s->apic_id << 24;
 	e->ecx |= CPUID_1_ECX_HYPERVISOR;
 	e->ecx &= ~CPUID_1_ECX_MONITOR; /* it would wait for what never comes, or exit each time */
 	e->edx &= ~CPUID_1_EDX_HTT;
-	if (s->nr_cpus > 1)
+	if (x86_package_cpus(&s->at) > 1)
 		e->edx |= CPUID_1_EDX_HTT;
 }
 
-/* APIC IDs that share a cache of @level, less one: the last level is the package's. */
+/* APIC IDs that share a cache of @level, less one: the last level is the die's. */
 static uint32_t cpuid_cache_sharing(uint32_t level, const struct cpuid_shape *s)
 {
-	uint32_t bits = level >= 3 ? s->package_bits : s->thread_bits;
+	uint32_t bits = level >= 3 ? s->at.die_shift : s->at.core_shift;
 	return min_u32((1u << bits) - 1, 0xfff);
 }
 
@@ -94,7 +88,7 @@ static void cpuid_leaf_4(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s
 {
 	if ((e->eax & 0x1f) == 0)
 		return; /* no cache here */
-	uint32_t cores = min_u32((1u << (s->package_bits - s->thread_bits)) - 1, 0x3f);
+	uint32_t cores = min_u32((1u << (s->at.package_shift - s->at.core_shift)) - 1, 0x3f);
 	e->eax = (e->eax & 0x3fff) | cpuid_cache_sharing(e->eax >> 5 & 7, s) << 14 | cores << 26;
 }
 
@@ -122,14 +116,14 @@ static void cpuid_leaf_kvm_features(struct kvm_cpuid_entry2 *e, const struct cpu
 static void cpuid_leaf_ext_1(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
 {
 	e->ecx &= ~(CPUID_EXT1_ECX_MWAITX | CPUID_EXT1_ECX_CMP_LEGACY);
-	if (s->is_amd && s->nr_cpus > 1)
+	if (s->is_amd && x86_package_cpus(&s->at) > 1)
 		e->ecx |= CPUID_EXT1_ECX_CMP_LEGACY;
 }
 
 static void cpuid_leaf_ext_8(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
 {
 	if (s->is_amd)
-		e->ecx = min_u32(s->nr_cpus - 1, 0xff) | s->package_bits << 12;
+		e->ecx = min_u32(x86_package_cpus(&s->at) - 1, 0xff) | s->at.package_shift << 12;
 }
 
 static void cpuid_leaf_ext_1d(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
@@ -143,7 +137,9 @@ static void cpuid_leaf_ext_1e(struct kvm_cpuid_entry2 *e, const struct cpuid_sha
 	e->eax = e->ebx = e->ecx = e->edx = 0;
 	if (s->is_amd) {
 		e->eax = s->apic_id;
-		e->ebx = s->apic_id >> s->thread_bits | (s->threads - 1) << 8;
+		uint32_t in_package = s->apic_id & ((1u << s->at.package_shift) - 1);
+		e->ebx = (in_package >> s->at.core_shift & 0xff) | (s->at.threads - 1) << 8;
+		e->ecx = (s->apic_id >> s->at.die_shift & 0xff) | min_u32(s->at.dies - 1, 7) << 8;
 	}
 }
 
@@ -174,17 +170,27 @@ static void cpuid_edit(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s)
 			cpuid_edits[i].edit(e, s);
 }
 
-/* Append the levels of topology leaf @function: threads, cores, end. SDM 2A, CPUID, leaf 0BH. */
+/*
+ * Append the levels of topology leaf @function: threads, cores, in the second leaf dies, end. A
+ * level gives the bits up to the next one, and the CPUs in one of those. SDM 2A, CPUID, leaves 0BH,
+ * 1FH.
+ */
 static int cpuid_add_topology(struct x86_cpuid *out, uint32_t function, const struct cpuid_shape *s)
 {
+	enum { SMT = 1, CORE = 2, DIE = 5 };
+	const struct x86_topology *t = &s->at;
+	bool has_dies = function == CPUID_LEAF_TOPOLOGY2 && t->dies > 1;
 	const struct {
 		uint32_t shift, nr, type;
 	} levels[] = {
-		{ s->thread_bits, s->threads, 1 },
-		{ s->package_bits, s->nr_cpus, 2 },
+		{ t->core_shift, t->threads, SMT },
+		{ has_dies ? t->die_shift : t->package_shift,
+		  has_dies ? t->threads * t->cores : x86_package_cpus(t), CORE },
+		{ has_dies ? t->package_shift : 0, has_dies ? x86_package_cpus(t) : 0,
+		  has_dies ? DIE : 0 },
 		{ 0, 0, 0 },
 	};
-	for (uint32_t i = 0; i < ARRAY_SIZE(levels); i++) {
+	for (uint32_t i = 0; i < (has_dies ? 4u : 3u); i++) {
 		if (out->nent == X86_CPUID_MAX)
 			return -E2BIG;
 		out->e[out->nent++] = (struct kvm_cpuid_entry2){
@@ -214,14 +220,11 @@ int x86_cpuid_build(struct x86_cpuid *out, const struct x86_cpuid *supported,
 		    const struct x86_cpu *cpu)
 {
 	struct cpuid_shape s = {
-		.apic_id = cpu->index,
-		.nr_cpus = cpu->nr_cpus,
-		.threads = !cpu->no_smt && cpu->nr_cpus % 2 == 0 ? 2 : 1,
 		.host = cpu->host,
 		.is_amd = cpuid_is_amd(supported),
 	};
-	s.thread_bits = cpuid_bits(s.threads);
-	s.package_bits = cpuid_bits(s.nr_cpus);
+	x86_topology_make(&s.at, &cpu->topology, cpu->nr_cpus);
+	s.apic_id = x86_apic_id(&s.at, cpu->index);
 	memset(out, 0, sizeof(*out));
 	uint32_t max_basic = 0;
 	for (uint32_t i = 0; i < supported->nent; i++) {

@@ -21,7 +21,7 @@ const unsigned kvm_board_nr_needs = ARRAY_SIZE(kvm_board_needs);
 const uint32_t kvm_board_first_msi = LAYOUT_IOAPIC_PINS;
 
 /* APIC IDs up to 254 can be named in an 8-bit destination; 255 is everybody. */
-#define HOST_MAX_VCPUS 255u
+#define HOST_MAX_IDS 255u
 /* AMD64 gives that many where leaf 0x80000008 is absent. */
 #define HOST_MIN_PHYS_BITS 36u
 
@@ -62,7 +62,8 @@ int kvm_board_create(struct hv_board **out, int kvm_fd, struct hv_info *info)
 		return err;
 	host_describe(info, &b->supported);
 	info->kind = host_kind();
-	info->max_vcpus = min_u32(info->max_vcpus, HOST_MAX_VCPUS);
+	info->max_vcpus = min_u32(info->max_vcpus, HOST_MAX_IDS);
+	info->max_vcpu_id = min_u32(info->max_vcpu_id, HOST_MAX_IDS);
 	int deadline = kvm_ioctl_num(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER);
 	info->has_tsc_deadline = deadline > 0;
 	*out = take(b);

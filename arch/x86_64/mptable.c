@@ -67,12 +67,16 @@ struct mp_interrupt {
 };
 static_assert(sizeof(struct mp_interrupt) == 8, "MP 1.4 tables 4-10, 4-12");
 
-static void mptable_cpus(struct blob *t, unsigned nr_cpus)
+/* IDs are eight bits wide here: a CPU with a larger one is found through ACPI only. */
+static void mptable_cpus(struct blob *t, const struct machine_boot *b)
 {
-	for (unsigned i = 0; i < nr_cpus && i < MP_MAX_CPUS; i++) {
+	for (unsigned i = 0; i < b->nr_cpus && i < MP_MAX_CPUS; i++) {
+		uint32_t id = machine_cpu_id(&b->topology, b->nr_cpus, i);
+		if (id >= MP_ALL_APICS)
+			break;
 		struct mp_cpu c = {
 			.type = MP_CPU,
-			.apic_id = (uint8_t)i,
+			.apic_id = (uint8_t)id,
 			.apic_version = MP_APIC_VERSION,
 			.flags = (uint8_t)(MP_ENABLED | (i == 0 ? MP_BOOT_CPU : 0)),
 			.signature = le32_of(0x600),
@@ -152,7 +156,7 @@ static uint16_t mptable_count(const struct blob *t)
 	return n;
 }
 
-static void mptable_build(struct blob *t, unsigned nr_cpus)
+static void mptable_build(struct blob *t, const struct machine_boot *b)
 {
 	struct mp_header *h = blob_add(t, sizeof(*h));
 	memcpy(h->signature, "PCMP", sizeof(h->signature));
@@ -160,7 +164,7 @@ static void mptable_build(struct blob *t, unsigned nr_cpus)
 	memcpy(h->product_id, "VMM         ", sizeof(h->product_id));
 	h->revision = MP_SPEC_REV;
 	h->lapic = le32_of((uint32_t)LAYOUT_LAPIC);
-	mptable_cpus(t, nr_cpus);
+	mptable_cpus(t, b);
 	mptable_boards(t);
 	mptable_interrupts(t);
 	mptable_local_ints(t);
@@ -169,13 +173,13 @@ static void mptable_build(struct blob *t, unsigned nr_cpus)
 	h->checksum = blob_checksum(t->bytes, t->len);
 }
 
-int mptable_write(struct gmem *m, unsigned nr_cpus)
+int mptable_write(struct gmem *m, const struct machine_boot *b)
 {
 	uint8_t area[sizeof(struct mp_header) + MP_MAX_CPUS * sizeof(struct mp_cpu) +
 		     (MP_NR_ISA + MP_NR_SLOTS * MP_NR_PINS + 8) * sizeof(struct mp_interrupt)];
 	static_assert(sizeof(area) <= LAYOUT_MPTABLE_LEN, "layout.h");
 	struct blob t = blob_of(area, sizeof(area));
-	mptable_build(&t, nr_cpus);
+	mptable_build(&t, b);
 	struct mp_floating f = {
 		.length = sizeof(f) / 16,
 		.revision = MP_SPEC_REV,

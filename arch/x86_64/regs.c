@@ -172,11 +172,12 @@ int machine_setup_vcpu(const struct machine_boot *b, struct hv *h, struct vcpu *
 	struct x86_cpu cpu = {
 		.index = index,
 		.nr_cpus = b->nr_cpus,
-		.no_smt = b->no_smt,
+		.topology = b->topology,
 		.host = h->info.kind,
 	};
 	struct x86_cpuid cpuid;
-	BUG_ON(index != c->index || index >= b->nr_cpus);
+	BUG_ON(index >= b->nr_cpus);
+	BUG_ON(c->index != machine_cpu_id(&b->topology, b->nr_cpus, index));
 	int err = x86_cpuid_build(&cpuid, &h->board->supported, &cpu);
 	if (!err)
 		err = kvm_ioctl(c->fd, KVM_SET_CPUID2, &cpuid);

@@ -3,8 +3,10 @@
  *
  * The 64-bit entry point at LAYOUT_SMBIOS, the structures behind it.
  */
+#include <stdio.h>
 #include "base/num.h"
 #include "boot_priv.h"
+#include "topology.h"
 
 #define SMBIOS_VENDOR  "VMM"
 #define SMBIOS_PRODUCT "VMM virtual machine"
@@ -86,18 +88,20 @@ static void smbios_chassis(struct blob *t) /* §7.4 */
 	smbios_strings(t, STRINGS(SMBIOS_VENDOR));
 }
 
-static void smbios_cpu(struct blob *t, const struct machine_boot *b) /* §7.5: one socket */
+/* §7.5: one for each socket */
+static void smbios_cpu(struct blob *t, const struct x86_topology *x, unsigned socket)
 {
-	unsigned threads = b->nr_cpus;
-	unsigned cores = b->no_smt || threads % 2 ? threads : threads / 2;
-	uint8_t *s = smbios_add(t, 4, 48, SMBIOS_H_CPU);
-	s[0x04] = 1;                   /* socket */
-	s[0x05] = 3;                   /* a central processor */
-	s[0x06] = 1;                   /* family: other */
-	s[0x07] = 2;                   /* manufacturer */
-	s[0x18] = 0x41;                /* populated, enabled */
-	s[0x19] = 1;                   /* socket type: other */
-	le_store(s + 0x1a, 0xffff, 2); /* cache handles: none */
+	unsigned threads = x86_package_cpus(x), cores = x->cores * x->dies;
+	uint8_t *s = smbios_add(t, 4, 48, (uint16_t)(SMBIOS_H_CPU + socket));
+	char name[16];
+	(void)snprintf(name, sizeof(name), "CPU %u", socket); /* fits */
+	s[0x04] = 1;                                          /* socket */
+	s[0x05] = 3;                                          /* a central processor */
+	s[0x06] = 1;                                          /* family: other */
+	s[0x07] = 2;                                          /* manufacturer */
+	s[0x18] = 0x41;                                       /* populated, enabled */
+	s[0x19] = 1;                                          /* socket type: other */
+	le_store(s + 0x1a, 0xffff, 2);                        /* cache handles: none */
 	le_store(s + 0x1c, 0xffff, 2);
 	le_store(s + 0x1e, 0xffff, 2);
 	s[0x23] = s[0x24] = (uint8_t)min_u32(cores, 0xff);
@@ -107,7 +111,7 @@ static void smbios_cpu(struct blob *t, const struct machine_boot *b) /* §7.5: o
 	le_store(s + 0x2a, cores, 2);
 	le_store(s + 0x2c, cores, 2);
 	le_store(s + 0x2e, threads, 2);
-	smbios_strings(t, STRINGS("CPU 0", SMBIOS_VENDOR));
+	smbios_strings(t, STRINGS(name, SMBIOS_VENDOR));
 }
 
 static void smbios_array(struct blob *t, uint64_t bytes) /* §7.17 */
@@ -161,9 +165,17 @@ static void smbios_end(struct blob *t)
 	smbios_strings(t, STRINGS());
 }
 
+static void smbios_cpus(struct blob *t, const struct machine_boot *b)
+{
+	struct x86_topology x;
+	x86_topology_make(&x, &b->topology, b->nr_cpus);
+	for (unsigned i = 0; i < b->nr_cpus / x86_package_cpus(&x); i++)
+		smbios_cpu(t, &x, i);
+}
+
 int smbios_write(struct gmem *m, const struct machine_boot *b)
 {
-	uint8_t area[2048];
+	uint8_t area[LAYOUT_SMBIOS_LEN]; /* a hundred bytes for each of 255 sockets, and the rest */
 	struct gmem_extent e[2];
 	struct blob t = blob_of(area, sizeof(area));
 	struct smbios_entry *h = blob_add(&t, sizeof(*h));
@@ -172,7 +184,7 @@ int smbios_write(struct gmem *m, const struct machine_boot *b)
 	smbios_firmware(&t);
 	smbios_system(&t);
 	smbios_chassis(&t);
-	smbios_cpu(&t, b);
+	smbios_cpus(&t, b);
 	smbios_array(&t, b->ram_bytes);
 	smbios_device(&t, b->ram_bytes);
 	for (unsigned i = 0, n = machine_ram_extents(b->ram_bytes, e); i < n; i++)

@@ -33,8 +33,8 @@ struct kvm_cpuid_entry2 *x86_cpuid_find(struct x86_cpuid *c, uint32_t function, 
 
 /* What the leaves of one vCPU depend on, beside what is supported. */
 struct x86_cpu {
-	unsigned index, nr_cpus; /* the APIC ID is the index */
-	bool no_smt;             /* else pairs of threads make a core, if nr_cpus is even */
+	unsigned index, nr_cpus;
+	struct machine_topology topology;
 	enum hv_kind host;
 };
 /* -E2BIG: more leaves than KVM takes. */

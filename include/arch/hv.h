@@ -26,8 +26,8 @@ enum hv_kind { HV_HARDWARE, HV_SOFTWARE };
 struct hv_info {
 	enum hv_kind kind; /* software: stock kernels do not boot, see docs/hosts.md */
 	int api_version;
-	unsigned max_vcpus;
-	unsigned phys_bits; /* guest-physical address width */
+	unsigned max_vcpus, max_vcpu_id; /* the latter: IDs are smaller */
+	unsigned phys_bits;              /* guest-physical address width */
 	bool has_irqfd, has_ioeventfd_any_length, has_immediate_exit, has_tsc_deadline, has_x2apic;
 	bool has_readonly_mem, has_dirty_ring;
 	char cpu_vendor[13];
@@ -71,7 +71,8 @@ enum vcpu_exit {
 };
 
 /*
- * @index from 0, below hv_info.max_vcpus (else -EINVAL), each once in a VM's life (else -EEXIST).
+ * @index: its ID (machine_cpu_id()), below hv_info.max_vcpu_id (else -EINVAL), each once in a VM's
+ * life (else -EEXIST). 0 is the one that boots.
  * Control thread.
  */
 MUST_CHECK int vcpu_create(struct vcpu **out, struct hv *h, unsigned index);

@@ -79,6 +79,17 @@ struct kernel_info {
 /* Read and check the headers of kernel @fd; creates nothing. */
 MUST_CHECK int machine_probe_kernel(struct kernel_info *out, int fd, const char **why);
 
+/* CPU n is thread n % threads of core n / threads % cores, and so on up. */
+struct machine_topology {
+	unsigned threads; /* in a core; 0: two if that divides the CPUs, all in one package */
+	unsigned cores;   /* in a die */
+	unsigned dies;    /* in a package */
+	unsigned packages;
+};
+/* What the hypervisor and the guest's interrupt chips call CPU @index of @nr_cpus; 0 for the first.
+ */
+uint32_t machine_cpu_id(const struct machine_topology *t, unsigned nr_cpus, unsigned index);
+
 struct machine_boot {
 	int kernel_fd; /* -1 with a BIOS */
 	const struct kernel_info *kernel;
@@ -90,7 +101,7 @@ struct machine_boot {
 	unsigned nr_acpi_tables;
 	uint64_t ram_bytes;
 	unsigned nr_cpus;
-	bool no_smt; /* one thread a core */
+	struct machine_topology topology;
 	const struct pci_windows *pci;
 };
 
@@ -101,7 +112,7 @@ MUST_CHECK int machine_check_boot(const struct machine_boot *b, const char **why
 MUST_CHECK int machine_load(const struct machine_boot *b, struct hv *h, struct gmem *m,
 			    const char **why);
 
-/* Registers, CPUID, MSRs of vCPU @index. */
+/* Registers, CPUID, MSRs of vCPU @index, which was made with machine_cpu_id(). */
 MUST_CHECK int machine_setup_vcpu(const struct machine_boot *b, struct hv *h, struct vcpu *c,
 				  unsigned index);
 

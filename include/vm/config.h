@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "arch/machine.h"
 #include "base/compiler.h"
 #include "mem/place.h"
 
@@ -67,6 +68,8 @@ struct vm_config {
 	/* CPUs */
 	unsigned nr_cpus;
 	bool no_smt;
+	unsigned max_cpus;                     /* 0: not given */
+	struct machine_topology topology;      /* threads 0: not given */
 	cpu_set_t *vcpu_affinity[VM_MAX_CPUS]; /* NULL: anywhere */
 	cpu_set_t *affinity_all;               /* for vCPUs without one of their own */
 	cpu_set_t *rt_cpus;                    /* vCPU numbers that run SCHED_RR; NULL: none */

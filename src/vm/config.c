@@ -126,6 +126,37 @@ static int config_check_disks(struct config_builder *b)
 	return 0;
 }
 
+/* What --cpus and --no-smt say of the CPUs' places; afterwards the topology is never empty. */
+static int config_check_topology(struct config_builder *b)
+{
+	struct vm_config *c = b->c;
+	struct machine_topology *t = &c->topology;
+	bool is_given = t->threads;
+	if (c->max_cpus && c->max_cpus < c->nr_cpus)
+		return config_fail(b, "--cpus: max=%u is less than the %u vCPUs", c->max_cpus,
+				   c->nr_cpus);
+	if (c->max_cpus > c->nr_cpus)
+		return config_fail(b,
+				   "--cpus: max=%u: not supported: vCPUs cannot be added to a "
+				   "running VM yet; give %u now",
+				   c->max_cpus, c->max_cpus);
+	if (!is_given)
+		t->threads = c->no_smt || c->nr_cpus % 2 ? 1 : 2;
+	if (is_given && c->no_smt && t->threads > 1)
+		return config_fail(b, "--no-smt: topology= has %u threads a core; leave one out",
+				   t->threads);
+	if (!is_given)
+		*t = (struct machine_topology){ t->threads, c->nr_cpus / t->threads, 1, 1 };
+	uint64_t n = (uint64_t)t->threads * t->cores * t->dies * t->packages;
+	if (n != c->nr_cpus)
+		return config_fail(b,
+				   "--cpus: topology=%u:%u:%u:%u makes %llu vCPUs, not %u; let "
+				   "the product be their number",
+				   t->threads, t->cores, t->dies, t->packages,
+				   (unsigned long long)n, c->nr_cpus);
+	return 0;
+}
+
 /* A set for all vCPUs, once their number is known; those with a set of their own keep it. */
 static int config_spread_affinity(struct vm_config *c)
 {
@@ -197,6 +228,8 @@ int config_finish(struct config_builder *b)
 		err = config_check_disks(b);
 	if (!err)
 		err = config_check_cpus(b);
+	if (!err)
+		err = config_check_topology(b);
 	if (err)
 		return err;
 	err = config_spread_affinity(c);

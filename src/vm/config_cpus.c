@@ -41,32 +41,68 @@ int opt_no_smt(struct config_builder *b, const char *v)
 	return 0;
 }
 
+/* "threads:cores:dies:packages" */
+static int cpus_topology(struct config_builder *b, const char *value)
+{
+	struct machine_topology *t = &b->c->topology;
+	unsigned *const fields[] = { &t->threads, &t->cores, &t->dies, &t->packages };
+	char *copy = strdup(value), *rest = NULL;
+	if (!copy)
+		return -ENOMEM;
+	size_t i = 0;
+	bool is_good = true;
+	for (char *s = strtok_r(copy, ":", &rest); s && is_good; s = strtok_r(NULL, ":", &rest)) {
+		uint64_t n = 0;
+		is_good = i < ARRAY_SIZE(fields) && kv_number(s, 1, VM_MAX_CPUS, &n);
+		if (is_good)
+			*fields[i++] = (unsigned)n;
+	}
+	free(copy);
+	if (is_good && i == ARRAY_SIZE(fields))
+		return 0;
+	return config_fail(b,
+			   "topology=%s; give threads:cores:dies:packages, each the number in one "
+			   "of the next, such as 2:4:1:1",
+			   value);
+}
+
+static int cpus_key(struct config_builder *b, const struct kv_iter *it)
+{
+	uint64_t n;
+	if (!it->has_val)
+		return config_fail(
+			b, "unknown part '%s'; known: N, affinity=, topology=, max=", it->key);
+	if (!strcmp(it->key, "affinity"))
+		return opt_cpu_affinity(b, it->val);
+	if (!strcmp(it->key, "topology"))
+		return cpus_topology(b, it->val);
+	if (strcmp(it->key, "max"))
+		return config_fail(
+			b, "unknown part '%s='; known: N, affinity=, topology=, max=", it->key);
+	if (!kv_number(it->val, 1, VM_MAX_CPUS, &n))
+		return config_fail(b, "max=%s; give a number from 1 to %d", it->val, VM_MAX_CPUS);
+	b->c->max_cpus = (unsigned)n;
+	return 0;
+}
+
 int opt_cpus(struct config_builder *b, const char *value)
 {
 	struct kv_iter it = { .at = value };
-	for (bool is_first = true; kv_next(&it); is_first = false) {
+	int err = 0;
+	for (bool is_first = true; !err && kv_next(&it); is_first = false) {
 		uint64_t n;
-		int err = 0;
-		if (is_first && !it.has_val) {
-			if (!kv_number(it.val, 1, VM_MAX_CPUS, &n))
-				return config_fail(b, "'%s' vCPUs; give a number from 1 to %d",
-						   it.val, VM_MAX_CPUS);
-			b->c->nr_cpus = (unsigned)n;
-		} else if (it.has_val && !strcmp(it.key, "affinity")) {
-			err = opt_cpu_affinity(b, it.val);
-		} else if (!strcmp(it.key, "max") || !strcmp(it.key, "topology")) {
-			return config_fail(
-				b,
-				"%s=: not supported: vCPUs are fixed, two threads a core "
-				"(or --no-smt)",
-				it.key);
-		} else {
-			return config_fail(b, "unknown part '%s'; known: N, affinity=", it.key);
+		if (it.is_bad)
+			return config_fail(b, "'%s' has an empty or overlong part", value);
+		if (!is_first || it.has_val) {
+			err = cpus_key(b, &it);
+			continue;
 		}
-		if (err)
-			return err;
+		if (!kv_number(it.val, 1, VM_MAX_CPUS, &n))
+			return config_fail(b, "'%s' vCPUs; give a number from 1 to %d", it.val,
+					   VM_MAX_CPUS);
+		b->c->nr_cpus = (unsigned)n;
 	}
-	return 0;
+	return err;
 }
 
 /* --- memory --- */
@@ -114,28 +150,44 @@ static int opt_mem_size(struct config_builder *b, const char *v)
 	return 0;
 }
 
+/* Device processes map guest RAM, so it is shared whatever the user says: but no can't be had. */
+static int opt_mem_shared(struct config_builder *b, const struct kv_iter *it)
+{
+	bool on;
+	int err = opt_bool(b, it, &on);
+	if (err || on)
+		return err;
+	return config_fail(b, "shared=off: not supported: guest memory is always a shared memfd");
+}
+
+static int opt_mem_key(struct config_builder *b, const struct kv_iter *it)
+{
+	const char *k = it->key;
+	if (!strcmp(k, "prefault"))
+		return opt_bool(b, it, &b->c->place.prefault);
+	if (!strcmp(k, "shared"))
+		return opt_mem_shared(b, it);
+	if (!strcmp(k, "hotplug"))
+		return config_fail(b, "hotplug=: not supported: memory cannot be added to a "
+				      "running VM yet; give all of it now");
+	if (it->has_val && !strcmp(k, "size"))
+		return opt_mem_size(b, it->val);
+	if (it->has_val && !strcmp(k, "hugepages"))
+		return opt_mem_pages(b, it->val);
+	if (it->has_val && !strcmp(k, "numa"))
+		return opt_mem_numa(b, it->val);
+	return config_fail(b, "unknown part '%s'; known: SIZE, hugepages=, numa=, prefault, shared",
+			   k);
+}
+
 int opt_mem(struct config_builder *b, const char *value)
 {
 	struct kv_iter it = { .at = value };
-	for (bool is_first = true; kv_next(&it); is_first = false) {
-		int err = 0;
-		if (is_first && !it.has_val)
-			err = opt_mem_size(b, it.val);
-		else if (it.has_val && !strcmp(it.key, "size"))
-			err = opt_mem_size(b, it.val);
-		else if (it.has_val && !strcmp(it.key, "hugepages"))
-			err = opt_mem_pages(b, it.val);
-		else if (it.has_val && !strcmp(it.key, "numa"))
-			err = opt_mem_numa(b, it.val);
-		else if (!strcmp(it.key, "prefault")) {
-			if (!kv_bool(it.has_val ? it.val : NULL, &b->c->place.prefault))
-				err = config_fail(b, "prefault=%s; give on or off", it.val);
-		} else
-			err = config_fail(
-				b, "unknown part '%s'; known: SIZE, hugepages=, numa=, prefault",
-				it.key);
-		if (err)
-			return err;
+	int err = 0;
+	for (bool is_first = true; !err && kv_next(&it); is_first = false) {
+		if (it.is_bad)
+			return config_fail(b, "'%s' has an empty or overlong part", value);
+		err = is_first && !it.has_val ? opt_mem_size(b, it.val) : opt_mem_key(b, &it);
 	}
-	return 0;
+	return err;
 }

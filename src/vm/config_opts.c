@@ -112,8 +112,9 @@ static int opt_config(struct config_builder *b, const char *v)
 const struct config_option config_options[] = {
 	{ "kernel", 0, "PATH", false, "bzImage or vmlinux to boot (or the last argument)",
 	  opt_kernel },
-	{ "cpus", 'c', "N[,affinity=SET]", false, "number of vCPUs (1)", opt_cpus },
-	{ "mem", 'm', "SIZE[,hugepages=2M|1G|thp][,prefault][,numa=auto|NODE]", false,
+	{ "cpus", 'c', "N[,affinity=SET][,topology=THREADS:CORES:DIES:PACKAGES][,max=N]", false,
+	  "number of vCPUs (1); two threads a core unless odd, one package", opt_cpus },
+	{ "mem", 'm', "SIZE[,hugepages=2M|1G|thp][,prefault][,numa=auto|NODE][,shared]", false,
 	  "guest memory; a bare number is MiB (256M)", opt_mem },
 	{ "params", 'p', "STRING", true, "kernel arguments; may be repeated", opt_params },
 	{ "initrd", 'i', "PATH", false, "initial RAM disk", opt_initrd },

@@ -77,7 +77,8 @@ enum vm_status vm_cpus_build(struct vm *vm)
 		struct vm_cpu *cpu = &vm->cpus[i];
 		cpu->vm = vm;
 		cpu->index = i;
-		int err = vcpu_create(&cpu->vcpu, vm->hv, i);
+		int err = vcpu_create(&cpu->vcpu, vm->hv,
+				      machine_cpu_id(&vm->boot.topology, vm->boot.nr_cpus, i));
 		if (!err)
 			err = machine_setup_vcpu(&vm->boot, vm->hv, cpu->vcpu, i);
 		if (err)

@@ -89,6 +89,12 @@ enum vm_status vm_host_check(struct vm *vm)
 		return vm_fail(VM_EXIT_USAGE,
 			       "--cpus: %u vCPUs, this host's KVM allows %u; give fewer",
 			       c->nr_cpus, vm->host.max_vcpus);
+	uint32_t last_id = machine_cpu_id(&c->topology, c->nr_cpus, c->nr_cpus - 1);
+	if (last_id >= vm->host.max_vcpu_id)
+		return vm_fail(VM_EXIT_USAGE,
+			       "--cpus: topology= needs CPU numbers up to %u, this host's KVM has "
+			       "them up to %u; give powers of two, or fewer CPUs",
+			       last_id, vm->host.max_vcpu_id - 1);
 	enum vm_status st = host_check_memory(vm);
 	for (unsigned i = 0; !st && i < c->nr_cpus; i++)
 		st = host_check_cpus("cpu-affinity", c->vcpu_affinity[i]);
@@ -260,7 +266,7 @@ enum vm_status vm_boot_check(struct vm *vm)
 		.nr_acpi_tables = vm->c->nr_acpi_tables,
 		.ram_bytes = vm->c->ram_bytes,
 		.nr_cpus = vm->c->nr_cpus,
-		.no_smt = vm->c->no_smt,
+		.topology = vm->c->topology,
 		.pci = &vm->windows,
 	};
 	int err = machine_check_boot(&vm->boot, &why);

@@ -22,6 +22,7 @@ sync
 echo "release=$(uname -r)"
 echo "cpus=$(nproc)"
 echo "siblings=$(cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list)"
+echo "package=$(cat /sys/devices/system/cpu/cpu0/topology/package_cpus_list)"
 echo "time=$(date +%s)"
 echo "msi=$(grep virtio /proc/interrupts | grep -c MSI)"
 dmesg | grep -E 'I/O error|EXT4-fs error|BUG:|WARNING:|Call Trace' || true

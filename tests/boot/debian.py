@@ -36,14 +36,18 @@ class Scenario:
     parameters: str = ""
     writes: bool = False
     options: tuple = ()
-    siblings: str = ""  # of CPU 0, as Linux writes them; "": not checked
+    topology: str = ""
+    answers: tuple = ()  # lines that the guest must print
 
 
 SCENARIOS = (
     Scenario("write-bzimage-1cpu", "bzImage", 1, writes=True),
-    Scenario("write-bzimage-2cpu", "bzImage", 2, writes=True, options=("--no-smt",), siblings="0"),
+    Scenario("write-bzimage-2cpu", "bzImage", 2, writes=True, options=("--no-smt",), answers=("siblings=0",)),
     Scenario("write-vmlinux-1cpu", "vmlinux", 1, writes=True),
-    Scenario("write-vmlinux-2cpu", "vmlinux", 2, writes=True),
+    Scenario("write-vmlinux-2cpu", "vmlinux", 2, writes=True, topology="1:1:1:2",
+             answers=("siblings=0", "package=0")),
+    Scenario("write-vmlinux-4cpu", "vmlinux", 4, writes=True, topology="1:1:2:2",
+             answers=("siblings=0", "package=0-1")),
     Scenario("reboot", "vmlinux", 1, "reboot", 32),
     Scenario("reboot-by-keyboard-controller", "vmlinux", 1, "reboot", 32, "reboot=k"),
     Scenario("reboot-by-port-cf9", "vmlinux", 1, "reboot", 32, "reboot=p"),
@@ -111,7 +115,8 @@ class DebianBoots:
         if scenario.parameters:
             parameters += ["-p", scenario.parameters]
         ports = serial_arguments(f"/out/{run}.console", f"/out/{run}.output", f"/out/{run}.result")
-        options = ["-c", str(scenario.cpus), "-m", "384", *scenario.options, *disk, "-i", initrd, *parameters, *ports]
+        cpus = f"{scenario.cpus},topology={scenario.topology}" if scenario.topology else str(scenario.cpus)
+        options = ["-c", cpus, "-m", "384", *scenario.options, *disk, "-i", initrd, *parameters, *ports]
         return [*options, f"/guest/{scenario.image}"]
 
     def _prepare(self):
@@ -148,8 +153,8 @@ class DebianBoots:
             problems.append(f"the guest's script ended with {result or 'nothing'}, not 0")
         if scenario.writes:
             problems += check_answers(output, self.kernel.release, scenario.cpus)
-        if scenario.siblings and f"siblings={scenario.siblings}\n" not in output.replace("\r", ""):
-            problems.append(f"the threads of the first core are not {scenario.siblings}")
+        lines = output.replace("\r", "").split("\n")
+        problems += [f"the guest does not say {line}" for line in scenario.answers if line not in lines]
         return problems
 
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "arch/x86_64/x86_priv.h"
+#include "base/num.h"
 
 #define ALL 0xffffffffu
 
@@ -60,7 +61,9 @@ static struct x86_cpuid built(uint32_t vendor, uint32_t max_basic, struct x86_cp
 
 static struct x86_cpu cpu_of(unsigned index, unsigned nr_cpus, bool no_smt)
 {
-	return (struct x86_cpu){ index, nr_cpus, no_smt, HV_HARDWARE };
+	struct machine_topology t = no_smt ? (struct machine_topology){ 1, nr_cpus, 1, 1 }
+					   : (struct machine_topology){ 0 };
+	return (struct x86_cpu){ index, nr_cpus, t, HV_HARDWARE };
 }
 
 static struct kvm_cpuid_entry2 leaf(struct x86_cpuid *c, uint32_t f, uint32_t i)
@@ -136,6 +139,70 @@ static void speaks_amd_to_amd(void **state)
 	assert_int_equal(leaf(&c, 0x80000001, 0).ecx >> 1 & 1, 0);
 }
 
+/* Three cores of two threads in each of two dies of each of two packages. */
+static const struct machine_topology uneven = { 2, 3, 2, 2 };
+
+static void every_level_has_bits_of_its_own(void **state)
+{
+	(void)state;
+	static const uint32_t first[] = { 0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17 };
+	for (unsigned i = 0; i < ARRAY_SIZE(first); i++)
+		assert_int_equal(machine_cpu_id(&uneven, 24, i), first[i]);
+	assert_int_equal(machine_cpu_id(&uneven, 24, 23), 29);
+	const struct machine_topology flat = { 1, 1, 1, 7 }, none = { 0 };
+	for (unsigned i = 0; i < 7; i++)
+		assert_int_equal(machine_cpu_id(&flat, 7, i), i);
+	for (unsigned i = 0; i < 254; i++)
+		assert_int_equal(machine_cpu_id(&none, 254, i), i);
+}
+
+static void tells_dies_and_packages(void **state)
+{
+	(void)state;
+	struct x86_cpuid c = built(INTEL, 0xd, (struct x86_cpu){ 21, 24, uneven, HV_HARDWARE });
+	const uint32_t id = 16 + 8 + 3; /* thread 1 of core 1, second die, second package */
+	assert_int_equal(leaf(&c, 0, 0).eax, 0x1f); /* raised: leaf 0xb knows no dies */
+	assert_int_equal(leaf(&c, 1, 0).ebx >> 16, id << 8 | 16);
+	static const uint32_t want[4][3] = {
+		{ 1, 2, 1 << 8 },
+		{ 3, 6, 1 | 2 << 8 },
+		{ 4, 12, 2 | 5 << 8 },
+		{ 0, 0, 3 },
+	};
+	for (unsigned i = 0; i < 4; i++) {
+		struct kvm_cpuid_entry2 e = leaf(&c, 0x1f, i);
+		assert_int_equal(e.eax, want[i][0]);
+		assert_int_equal(e.ebx, want[i][1]);
+		assert_int_equal(e.ecx, want[i][2]);
+		assert_int_equal(e.edx, id);
+	}
+	assert_int_equal(leaf(&c, 0xb, 1).eax, 4); /* the package, dies unmentioned */
+	assert_int_equal(leaf(&c, 0xb, 1).ebx, 12);
+	assert_int_equal(leaf(&c, 0xb, 2).ecx, 2);
+	/* cores of a package in the leaf, the last cache by die */
+	assert_int_equal(leaf(&c, 4, 0).eax, 1u | 1u << 5 | 1u << 14 | 7u << 26);
+	assert_int_equal(leaf(&c, 4, 3).eax, 3u | 3u << 5 | 7u << 14 | 7u << 26);
+	c = built(AMD, 0x10, (struct x86_cpu){ 21, 24, uneven, HV_HARDWARE });
+	struct kvm_cpuid_entry2 e = leaf(&c, 0x8000001e, 0);
+	assert_int_equal(e.eax, id);
+	assert_int_equal(e.ebx, (8 + 3) >> 1 | 1 << 8); /* core within the package */
+	assert_int_equal(e.ecx, id >> 3 | 1 << 8);      /* node, two in a package */
+	assert_int_equal(leaf(&c, 0x80000008, 0).ecx, 11 | 4 << 12);
+	assert_int_equal(leaf(&c, 0x8000001d, 3).eax, 3u | 3u << 5 | 7u << 14);
+}
+
+static void one_cpu_in_a_package_has_no_siblings(void **state)
+{
+	(void)state;
+	const struct machine_topology t = { 1, 1, 1, 4 };
+	struct x86_cpuid c = built(AMD, 0x10, (struct x86_cpu){ 3, 4, t, HV_HARDWARE });
+	assert_int_equal(leaf(&c, 1, 0).edx >> 28 & 1, 0);
+	assert_int_equal(leaf(&c, 1, 0).ebx >> 24, 3);
+	assert_int_equal(leaf(&c, 0xb, 1).eax, 0);
+	assert_int_equal(leaf(&c, 0xb, 1).ebx, 1);
+	assert_int_equal(leaf(&c, 0x80000001, 0).ecx >> 1 & 1, 0);
+}
+
 static void claims_the_topology_leaf_on_old_processors(void **state)
 {
 	(void)state;
@@ -175,7 +242,7 @@ static void refuses_more_leaves_than_kvm_takes(void **state)
 	struct x86_cpuid s = supported(INTEL, 0x20), c;
 	while (s.nent < X86_CPUID_MAX)
 		support(&s, 0x80000002, 0, 0, 0);
-	const struct x86_cpu cpu = { 0, 1, false, HV_HARDWARE };
+	const struct x86_cpu cpu = cpu_of(0, 1, false);
 	assert_int_equal(x86_cpuid_build(&c, &s, &cpu), -E2BIG);
 }
 
@@ -185,6 +252,9 @@ int main(void)
 		cmocka_unit_test(gives_every_vcpu_its_place),
 		cmocka_unit_test(shares_the_small_caches_by_core_and_the_last_by_package),
 		cmocka_unit_test(speaks_amd_to_amd),
+		cmocka_unit_test(every_level_has_bits_of_its_own),
+		cmocka_unit_test(tells_dies_and_packages),
+		cmocka_unit_test(one_cpu_in_a_package_has_no_siblings),
 		cmocka_unit_test(claims_the_topology_leaf_on_old_processors),
 		cmocka_unit_test(hides_what_a_guest_cannot_use),
 		cmocka_unit_test(hides_hypercalls_where_they_do_not_arrive),

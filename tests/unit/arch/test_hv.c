@@ -35,6 +35,7 @@ static void says_what_this_host_is(void **state)
 	assert_int_equal(i.api_version, KVM_API_VERSION);
 	assert_in_range(i.phys_bits, 32, 52);
 	assert_in_range(i.max_vcpus, 1, 255);
+	assert_in_range(i.max_vcpu_id, i.max_vcpus, 255);
 	assert_int_equal(strlen(i.cpu_vendor), 12);
 	assert_true(i.has_irqfd && i.has_immediate_exit);
 }
@@ -58,7 +59,7 @@ static void refuses_vcpus_that_it_cannot_have(void **state)
 	(void)state;
 	struct box *b = box_open();
 	struct vcpu *c = NULL;
-	assert_int_equal(vcpu_create(&c, b->hv, hv_info_of(b->hv)->max_vcpus), -EINVAL);
+	assert_int_equal(vcpu_create(&c, b->hv, hv_info_of(b->hv)->max_vcpu_id), -EINVAL);
 	assert_int_equal(vcpu_create(&c, b->hv, 0), -EEXIST);
 	assert_null(c);
 	box_close(b);

@@ -146,6 +146,28 @@ static void madt_lists_every_cpu_once(void **state)
 	}
 }
 
+static void madt_names_cpus_by_their_apic_id(void **state)
+{
+	(void)state;
+	struct test_elf e;
+	struct test_board t;
+	const char *why = NULL;
+	uint32_t len;
+	test_elf_make(&e);
+	test_board_make(&t, 64 * MIB, test_file(&e, sizeof(e)));
+	t.boot.nr_cpus = 6;
+	t.boot.topology = (struct machine_topology){ 1, 3, 1, 2 };
+	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	const uint8_t *p = (const uint8_t *)table_of(&t, "APIC", &len) + 44;
+	static const uint8_t want[] = { 0, 1, 2, 4, 5, 6 };
+	for (uint8_t i = 0; i < ARRAY_SIZE(want); i++) {
+		assert_int_equal(p[8 * i], MADT_LAPIC);
+		assert_int_equal(p[8 * i + 2], i); /* as in the DSDT */
+		assert_int_equal(p[8 * i + 3], want[i]);
+	}
+	test_board_drop(&t);
+}
+
 static void mcfg_covers_the_buses_there_are(void **state)
 {
 	(void)state;
@@ -346,6 +368,7 @@ int main(void)
 		cmocka_unit_test(fadt_names_the_fixed_hardware),
 		cmocka_unit_test(fadt_leads_to_facs_and_dsdt),
 		cmocka_unit_test(madt_lists_every_cpu_once),
+		cmocka_unit_test(madt_names_cpus_by_their_apic_id),
 		cmocka_unit_test(mcfg_covers_the_buses_there_are),
 		cmocka_unit_test(acpica_reads_and_compiles_the_tables),
 		cmocka_unit_test(extra_tables_are_listed_and_a_dsdt_replaces_ours),

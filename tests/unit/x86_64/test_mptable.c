@@ -80,6 +80,27 @@ static void lists_cpus_up_to_255(void **state)
 	}
 }
 
+static void names_cpus_by_their_apic_id(void **state)
+{
+	(void)state;
+	struct test_elf e;
+	struct test_board t;
+	const char *why = NULL;
+	test_elf_make(&e);
+	test_board_make(&t, 32 * MIB, test_file(&e, sizeof(e)));
+	t.boot.nr_cpus = 6;
+	t.boot.topology = (struct machine_topology){ 1, 3, 1, 2 };
+	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	const uint8_t *f = test_at(&t, LAYOUT_EBDA, 16);
+	static const uint8_t want[] = { 0, 1, 2, 4, 5, 6 };
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		const uint8_t *cpu = test_at(&t, le_load(f + 4, 4) + 44 + 20 * i, 20);
+		assert_int_equal(cpu[0], CPU);
+		assert_int_equal(cpu[1], want[i]);
+	}
+	test_board_drop(&t);
+}
+
 static void routes_agree_with_the_board(void **state)
 {
 	(void)state;
@@ -101,6 +122,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lists_cpus_up_to_255),
+		cmocka_unit_test(names_cpus_by_their_apic_id),
 		cmocka_unit_test(routes_agree_with_the_board),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,12 +112,32 @@ static void tells_cores_and_threads(void **state)
 	}
 }
 
+static void shows_every_socket(void **state)
+{
+	(void)state;
+	struct test_elf e;
+	struct test_board t;
+	struct smbios_view v;
+	const char *why = NULL;
+	test_elf_make(&e);
+	test_board_make(&t, 64 * MIB, test_file(&e, sizeof(e)));
+	t.boot.nr_cpus = 255;
+	t.boot.topology = (struct machine_topology){ 1, 1, 1, 255 };
+	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	walk(&v, &t);
+	assert_int_equal(v.count[4], 255);
+	assert_int_equal(v.of[4][0x23], 1);
+	assert_int_equal(v.count[127], 1);
+	test_board_drop(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(has_every_required_structure),
 		cmocka_unit_test(tells_memory_of_any_size),
 		cmocka_unit_test(tells_cores_and_threads),
+		cmocka_unit_test(shows_every_socket),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
