@@ -130,6 +130,12 @@ void vdev_set_mem(struct vdev *d, struct gmem *mem)
 	mutex_unlock(&d->lock);
 }
 
+bool vdev_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
+{
+	*out = (struct vq_stats){ 0 };
+	return idx < d->nr_queues && d->ops->queue_stats && d->ops->queue_stats(d, idx, out);
+}
+
 /* --- registers --- */
 
 /* The queue the driver means, if it may be set up now. */

@@ -30,6 +30,8 @@ struct blk_config {
 	uint32_t block_bytes; /* logical block size told to the guest: 512 to 4096 */
 	bool is_readonly;
 	bool has_discard;
+	bool has_packed;       /* offer packed rings too */
+	bool is_write_through; /* until the driver switches the cache on, and after each reset */
 	char serial[20];       /* GET_ID answer, zero-padded, not terminated when full */
 	const cpu_set_t *cpus; /* of the workers; NULL: anywhere */
 	uint64_t spin_ns;      /* of the workers: see vworker.h */
@@ -44,8 +46,27 @@ struct blk_config {
 MUST_CHECK int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg);
 /* The image has another size now: tell the driver. Control thread. -EINVAL: null back end. */
 MUST_CHECK int blk_resize(struct vdev *d);
+/*
+ * Make the image @bytes large, if it is a regular file of another size, and tell the driver; a
+ * block device must have that size already (else -EINVAL), as must one that is read-only (-EROFS).
+ * The unit is the logical block (-EINVAL). Requests in flight beyond a smaller size may make the
+ * file larger again, which the driver does not see.
+ */
+MUST_CHECK int blk_set_size(struct vdev *d, uint64_t bytes);
+uint64_t blk_size(const struct vdev *d);
 /* From the next request on; a queue that is held back notices within a tenth of a second. */
 void blk_set_limits(struct vdev *d, const struct blk_limits *l);
+
+/* What the device made of its configuration, for people. Strings are static. */
+struct blk_info {
+	const char *engine; /* of its rings: reactor_engine_name() */
+	const char *file;   /* "file", "block device", "null" */
+	bool is_direct, is_readonly, is_write_through, has_discard, has_packed;
+	uint32_t block_bytes;
+	uint16_t nr_queues, queue_size, nr_workers;
+	uint64_t size_bytes, spin_ns;
+};
+void blk_info(struct vdev *d, struct blk_info *out);
 
 /* Times the workers entered their rings so far. Any thread. */
 uint64_t blk_enters(const struct vdev *d);

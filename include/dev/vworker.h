@@ -66,6 +66,9 @@ struct vworker_queue {
 	struct iovec kick_iov;
 	struct reactor_op kick_op;
 	struct reactor_source source;
+	struct vq_stats before; /* of the queue's earlier lives */
+	/* written by the worker after each pass, read by anybody: vworker_queue_stats() */
+	struct vq_stats shown;
 	/* written by start, read by the worker: the message in between orders them */
 	struct vq_setup setup;
 	struct reactor_msg start_msg, stop_msg; /* one of each in flight at most */
@@ -75,6 +78,9 @@ struct vworker_queue {
 void vworker_start_queue(struct vworker_queue *wq, const struct vq_setup *s);
 /* From vdev_ops.stop: ends with vdev_queue_stopped(wq->dev, wq->idx). */
 void vworker_stop_queue(struct vworker_queue *wq);
+
+/* What the queue has done as of its last pass, earlier lives included. Any thread. */
+void vworker_queue_stats(const struct vworker_queue *wq, struct vq_stats *out);
 
 /* Look at a parked queue again. Worker thread; fine when it does not run. */
 void vworker_wake(struct vworker_queue *wq);

@@ -52,6 +52,11 @@ struct vdev_ops {
 	int (*start)(struct vdev *d, uint16_t idx, const struct vq_setup *s);
 	/* Take no more requests from @idx, finish those in flight, then vdev_queue_stopped(). */
 	void (*stop)(struct vdev *d, uint16_t idx);
+	/*
+	 * What queue @idx has done since the device was made, restarts included; any thread,
+	 * without the lock. False: it is not known here. NULL: never.
+	 */
+	bool (*queue_stats)(struct vdev *d, uint16_t idx, struct vq_stats *out);
 	/* All queues have stopped: forget what the driver set. NULL: nothing to forget. */
 	void (*reset)(struct vdev *d);
 	/* Free. All queues have stopped and the transport is gone. */
@@ -136,6 +141,7 @@ void vdev_config_read(struct vdev *d, uint32_t off, void *buf, uint32_t len);
 void vdev_config_write(struct vdev *d, uint32_t off, const void *buf, uint32_t len);
 
 /* Queue registers; @idx past the end reads as zero and ignores writes. */
+bool vdev_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out);
 uint16_t vdev_queue_max(struct vdev *d, uint16_t idx);
 uint16_t vdev_queue_size(struct vdev *d, uint16_t idx);
 void vdev_queue_set_size(struct vdev *d, uint16_t idx, uint16_t size);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include "arch/machine.h"
 #include "base/compiler.h"
+#include "dev/virtio_devs.h"
 #include "mem/place.h"
 
 #define VM_MAX_CPUS   512
@@ -37,9 +38,12 @@ struct vm_disk_config {
 	char id[21];          /* at most 20 bytes */
 	cpu_set_t *cpus;      /* of the workers; NULL: anywhere */
 	enum vm_poll poll;
-	uint64_t poll_ns;       /* at most so long; 0: what a wake-up costs here */
-	unsigned workers;       /* threads; 0: auto */
-	bool may_be_any_format; /* format=auto: refuse what looks like another format */
+	uint64_t poll_ns;         /* at most so long; 0: what a wake-up costs here */
+	unsigned workers;         /* threads; 0: auto */
+	bool has_packed;          /* offer packed rings too */
+	bool is_write_through;    /* wce=off */
+	struct blk_limits limits; /* 0: none */
+	bool may_be_any_format;   /* format=auto: refuse what looks like another format */
 };
 
 enum vm_serial_type {

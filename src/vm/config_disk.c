@@ -17,16 +17,16 @@ static int disk_id(struct config_builder *b, struct vm_disk_config *d, const cha
 	return 0;
 }
 
-static int disk_number(struct config_builder *b, struct kv_iter *it, uint64_t max, bool pow2,
-		       unsigned *out)
+static int disk_number(struct config_builder *b, const char *key, const char *v, uint64_t max,
+		       bool pow2, unsigned *out)
 {
 	uint64_t n;
-	if (!strcmp(it->val, "auto")) {
+	if (!strcmp(v, "auto")) {
 		*out = 0;
 		return 0;
 	}
-	if (!kv_number(it->val, pow2 ? 2 : 1, max, &n) || (pow2 && !is_pow2(n)))
-		return config_fail(b, "%s=%s; give auto or a %s up to %llu", it->key, it->val,
+	if (!kv_number(v, pow2 ? 2 : 1, max, &n) || (pow2 && !is_pow2(n)))
+		return config_fail(b, "%s=%s; give auto or a %s up to %llu", key, v,
 				   pow2 ? "power of two" : "number", (unsigned long long)max);
 	*out = (unsigned)n;
 	return 0;
@@ -63,10 +63,6 @@ static int disk_block_size(struct config_builder *b, struct vm_disk_config *d, c
 	return 0;
 }
 
-/* What later versions will read. Saying so beats ignoring it. */
-static const char *const disk_later[] = { "packed",           "bps",           "iops", "wce",
-					  "multiple-workers", "async-executor" };
-
 static int disk_poll(struct config_builder *b, struct vm_disk_config *d, const char *v)
 {
 	static const char *const modes[] = {
@@ -92,61 +88,180 @@ static int disk_poll_us(struct config_builder *b, struct vm_disk_config *d, cons
 	return 0;
 }
 
-static int disk_discard(struct config_builder *b, struct vm_disk_config *d, struct kv_iter *it)
+/* --- limits: "RATE[:BURST]", both in the unit that @parse reads --- */
+
+static bool limit_bytes(const char *text, uint64_t *out)
 {
-	bool on;
+	return kv_size(text, 1, out) && *out >= 512 && *out <= UINT64_MAX >> 16;
+}
+
+static bool limit_count(const char *text, uint64_t *out)
+{
+	return kv_number(text, 1, 1000000000, out);
+}
+
+static bool limit_parse(const char *v, bool (*parse)(const char *, uint64_t *), uint64_t *rate,
+			uint64_t *burst)
+{
+	char first[32];
+	const char *colon = strchr(v, ':');
+	size_t len = colon ? (size_t)(colon - v) : strlen(v);
+	*rate = *burst = 0;
+	if (!strcmp(v, "off"))
+		return true;
+	if (!len || len >= sizeof(first))
+		return false;
+	memcpy(first, v, len);
+	first[len] = 0;
+	return parse(first, rate) && (!colon || parse(colon + 1, burst));
+}
+
+bool config_parse_bps(const char *v, struct blk_limits *l)
+{
+	return limit_parse(v, limit_bytes, &l->bytes_per_s, &l->burst_bytes);
+}
+
+bool config_parse_iops(const char *v, struct blk_limits *l)
+{
+	return limit_parse(v, limit_count, &l->ops_per_s, &l->burst_ops);
+}
+
+static int disk_bps(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	if (config_parse_bps(v, &d->limits))
+		return 0;
+	return config_fail(b,
+			   "bps=%s; give bytes a second, 512 or more, and perhaps a burst, such as "
+			   "100M or 100M:1G, or off",
+			   v);
+}
+
+static int disk_iops(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	if (config_parse_iops(v, &d->limits))
+		return 0;
+	return config_fail(b,
+			   "iops=%s; give requests a second and perhaps a burst, such as 1000 or "
+			   "1000:5000, or off",
+			   v);
+}
+
+static int disk_path(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	return opt_string(b, &d->path, v);
+}
+
+static int disk_queues(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	return disk_number(b, "queues", v, 64, false, &d->queues);
+}
+
+static int disk_queue_size(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	return disk_number(b, "queue-size", v, 1024, true, &d->queue_size);
+}
+
+static int disk_workers(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	return disk_number(b, "workers", v, 64, false, &d->workers);
+}
+
+static int disk_cpus(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	return opt_cpu_set(b, v, &d->cpus);
+}
+
+static int disk_multiple_workers(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	(void)d;
+	(void)v;
+	return config_fail(b, "multiple-workers: not supported: give workers=N or workers=auto");
+}
+
+static int disk_executor(struct config_builder *b, struct vm_disk_config *d, const char *v)
+{
+	(void)d;
+	(void)v;
+	return config_fail(b, "async-executor: not supported: it is io_uring wherever that is "
+			      "allowed; leave it out");
+}
+
+/* Keys that take a value; two spellings of one stand side by side. */
+static const struct {
+	const char *name;
+	int (*set)(struct config_builder *b, struct vm_disk_config *d, const char *v);
+} disk_keys[] = {
+	{ "path", disk_path },
+	{ "id", disk_id },
+	{ "format", disk_format },
+	{ "size", disk_size },
+	{ "block-size", disk_block_size },
+	{ "block_size", disk_block_size },
+	{ "queues", disk_queues },
+	{ "queue-size", disk_queue_size },
+	{ "workers", disk_workers },
+	{ "cpus", disk_cpus },
+	{ "poll", disk_poll },
+	{ "poll-us", disk_poll_us },
+	{ "bps", disk_bps },
+	{ "iops", disk_iops },
+	{ "multiple-workers", disk_multiple_workers },
+	{ "async-executor", disk_executor },
+};
+
+#define DISK_KNOWN                                                                                 \
+	"known: path= ro root format= size= direct queues= queue-size= workers= cpus= poll= "      \
+	"poll-us= packed id= block-size= bps= iops= discard= wce="
+
+/* "key", "key=on", "key=off". */
+static int disk_switch(struct config_builder *b, struct vm_disk_config *d, struct kv_iter *it)
+{
+	bool on = false;
+	bool *const fields[] = { &d->is_readonly, &d->is_root, &d->is_direct, &d->has_packed };
+	static const char *const names[] = { "ro", "root", "direct", "packed" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(it->key, names[i]))
+			return opt_bool(b, it, fields[i]);
+	bool is_cache = !strcmp(it->key, "wce");
+	if (!is_cache && strcmp(it->key, "discard") != 0 && strcmp(it->key, "sparse") != 0)
+		return -ENOENT;
 	int err = opt_bool(b, it, &on);
-	d->discard = on ? VM_ON : VM_OFF;
+	if (is_cache)
+		d->is_write_through = !on;
+	else
+		d->discard = on ? VM_ON : VM_OFF;
 	return err;
 }
 
 static int disk_key(struct config_builder *b, struct vm_disk_config *d, struct kv_iter *it)
 {
-	const char *k = it->key;
-	if (!strcmp(k, "ro"))
-		return opt_bool(b, it, &d->is_readonly);
-	if (!strcmp(k, "root"))
-		return opt_bool(b, it, &d->is_root);
-	if (!strcmp(k, "direct"))
-		return opt_bool(b, it, &d->is_direct);
-	if (!strcmp(k, "discard") || !strcmp(k, "sparse"))
-		return disk_discard(b, d, it);
-	for (size_t i = 0; i < ARRAY_SIZE(disk_later); i++)
-		if (!strcmp(k, disk_later[i]))
-			return config_fail(b, "%s: not supported yet; leave it out", k);
-	if (!it->has_val || !*it->val)
-		return config_fail(
-			b,
-			"'%s' is unknown or lacks a value; known: path= ro root format= size= "
-			"direct queues= queue-size= cpus= id= block-size= discard= poll= poll-us= "
-			"workers=",
-			k);
-	if (!strcmp(k, "path"))
-		return opt_string(b, &d->path, it->val);
-	if (!strcmp(k, "id"))
-		return disk_id(b, d, it->val);
-	if (!strcmp(k, "queues"))
-		return disk_number(b, it, 64, false, &d->queues);
-	if (!strcmp(k, "queue-size"))
-		return disk_number(b, it, 1024, true, &d->queue_size);
-	if (!strcmp(k, "cpus"))
-		return opt_cpu_set(b, it->val, &d->cpus);
-	if (!strcmp(k, "format"))
-		return disk_format(b, d, it->val);
-	if (!strcmp(k, "poll"))
-		return disk_poll(b, d, it->val);
-	if (!strcmp(k, "poll-us"))
-		return disk_poll_us(b, d, it->val);
-	if (!strcmp(k, "workers"))
-		return disk_number(b, it, 64, false, &d->workers);
-	if (!strcmp(k, "size"))
-		return disk_size(b, d, it->val);
-	if (!strcmp(k, "block-size") || !strcmp(k, "block_size"))
-		return disk_block_size(b, d, it->val);
-	return config_fail(b,
-			   "unknown key '%s'; known: path= ro root format= size= direct queues= "
-			   "queue-size= cpus= id= block-size= discard= poll= poll-us= workers=",
-			   k);
+	int err = disk_switch(b, d, it);
+	if (err != -ENOENT)
+		return err;
+	for (size_t i = 0; i < ARRAY_SIZE(disk_keys); i++) {
+		if (strcmp(it->key, disk_keys[i].name) != 0)
+			continue;
+		if (!it->has_val || !*it->val)
+			return config_fail(b, "%s= lacks a value", it->key);
+		return disk_keys[i].set(b, d, it->val);
+	}
+	return config_fail(b, "unknown key '%s'; " DISK_KNOWN, it->key);
+}
+
+/* What the keys of one disk say together. */
+static int disk_check(struct config_builder *b, const struct vm_disk_config *d)
+{
+	if (!d->path && !d->null_bytes)
+		return config_fail(b, "no path: give path=IMAGE");
+	if (d->path && d->null_bytes)
+		return config_fail(b, "size= and format=null go without path=");
+	if (d->poll_ns && d->poll != VM_POLL_ADAPTIVE)
+		return config_fail(b, "poll-us= goes with poll=adaptive only");
+	if (d->queues && d->workers > d->queues)
+		return config_fail(b,
+				   "workers=%u for %u queues; give no more than there are queues",
+				   d->workers, d->queues);
+	return 0;
 }
 
 static int disk_add(struct config_builder *b, const char *value, bool path_first, bool is_readonly,
@@ -170,17 +285,7 @@ static int disk_add(struct config_builder *b, const char *value, bool path_first
 		if (err)
 			return err;
 	}
-	if (!d->path && !d->null_bytes)
-		return config_fail(b, "no path: give path=IMAGE");
-	if (d->path && d->null_bytes)
-		return config_fail(b, "size= and format=null go without path=");
-	if (d->poll_ns && d->poll != VM_POLL_ADAPTIVE)
-		return config_fail(b, "poll-us= goes with poll=adaptive only");
-	if (d->queues && d->workers > d->queues)
-		return config_fail(b,
-				   "workers=%u for %u queues; give no more than there are queues",
-				   d->workers, d->queues);
-	return 0;
+	return disk_check(b, d);
 }
 
 int opt_block(struct config_builder *b, const char *v)

@@ -125,9 +125,15 @@ const struct config_option config_options[] = {
 	{ "rwdisk", 0, "PATH[,KEYS]", true, "writable disk", opt_rwdisk },
 	{ "block", 0,
 	  "path=PATH[,ro][,root][,format=raw|auto][,direct][,queues=N|auto][,queue-size=N]"
-	  "[,cpus=SET][,id=NAME][,block-size=N][,discard=on|off]"
-	  "[,poll=adaptive|off|always][,poll-us=N][,workers=N|auto]",
-	  true, "disk, in full; format=null,size=SIZE completes at once", opt_block },
+	  "[,workers=N|auto][,cpus=SET]"
+	  "[,poll=adaptive|off|always][,poll-us=N][,packed][,id=NAME][,block-size=N]"
+	  "[,bps=SIZE[:BURST]][,iops=N[:BURST]][,discard=on|off][,wce=on|off]",
+	  true,
+	  "disk, in full; format=null,size=SIZE completes at once. Defaults: buffered, a queue for "
+	  "each vCPU (16 at most) of 256 entries, a worker for each queue as far as there are host "
+	  "CPUs, anywhere; poll=adaptive, split rings, no limits, write cache on, discard where "
+	  "the file can",
+	  opt_block },
 	{ "serial", 0,
 	  "type=stdout|file|unix|pty|syslog|sink[,hardware=serial|virtio-console][,num=1..4]"
 	  "[,path=PATH][,input=PATH][,console][,earlycon][,stdin]",

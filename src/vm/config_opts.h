@@ -41,4 +41,8 @@ int opt_rwdisk(struct config_builder *b, const char *value);
 int opt_serial(struct config_builder *b, const char *value);
 int opt_console(struct config_builder *b, const char *value);
 
+/* "RATE[:BURST]", or "off" for no limit. False: neither. Leaves the other limit alone. */
+MUST_CHECK bool config_parse_bps(const char *v, struct blk_limits *l);
+MUST_CHECK bool config_parse_iops(const char *v, struct blk_limits *l);
+
 #endif

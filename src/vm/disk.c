@@ -44,6 +44,9 @@ int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_con
 		.block_bytes = vm_disk_block_bytes(d, f),
 		.is_readonly = d->is_readonly,
 		.has_discard = d->discard != VM_OFF && !d->is_readonly && (!f || f->can_punch),
+		.has_packed = d->has_packed,
+		.is_write_through = d->is_write_through,
+		.limits = d->limits,
 		.cpus = d->cpus,
 		.spin_ns = disk_spin_ns(d),
 	};

@@ -181,6 +181,26 @@ def load(machine, more=""):
     machine.run_tests("load")
 
 
+def packed(machine):
+    """Packed rings: every request type, full queues, resets."""
+    machine.add_disk("disk0", more=",queues=4,packed=on")
+    machine.add_disk("disk1", 4 * MIB, ",ro,packed")
+    machine.parameters += ["packed=1", "id=disk0", f"sectors={16 * MIB // SECTOR}"]
+    lines = machine.run_tests("blk,ro,load", may_skip=("blk.write-cache", "blk.discard"))
+    loads = [line for line in lines if line.startswith("info load ")]
+    if not loads or any(not line.startswith("info load packed ") for line in loads):
+        raise Failure("the loads did not run on packed rings")
+
+
+def packed_off(machine):
+    """Without packed=on they are not offered."""
+    machine.add_disk("disk0", more=",queues=4")
+    machine.parameters += ["packed=1"]
+    lines = machine.run_tests("load.four-queues")
+    if not any(line.startswith("info load split ") for line in lines):
+        raise Failure("packed rings without being asked for")
+
+
 def load_direct(machine):
     """The same past the page cache."""
     load(machine, ",direct=true")
@@ -416,6 +436,8 @@ CASES = {
     "load-direct": load_direct,
     "memory-above-4g": memory_above_4g,
     "one-cpu": one_cpu,
+    "packed": packed,
+    "packed-off": packed_off,
     "pci": pci,
     "platform": platform,
     "queue": queue,

@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "base/num.h"
 
-static uint64_t blk_capacity(const struct blk *b, uint64_t bytes)
+uint64_t blk_capacity(const struct blk *b, uint64_t bytes)
 {
 	bool is_regular = !blk_is_null(b) && !b->file.is_blockdev;
 	/* a regular file may end in mid-block: reads see zeroes there, a write completes the block
@@ -92,7 +92,13 @@ static void blk_stop(struct vdev *d, uint16_t idx)
 static void blk_reset(struct vdev *d)
 {
 	struct blk *b = container_of(d, struct blk, dev);
-	atomic_store_explicit(&b->is_writeback, true, memory_order_relaxed);
+	atomic_store_explicit(&b->is_writeback, !b->is_write_through, memory_order_relaxed);
+}
+
+static bool blk_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
+{
+	vworker_queue_stats(&container_of(d, struct blk, dev)->queues[idx].wq, out);
+	return true;
 }
 
 static void blk_started(struct vworker_queue *wq)
@@ -138,6 +144,7 @@ static const struct vdev_ops blk_ops = {
 	.config_write = blk_config_write,
 	.start = blk_start,
 	.stop = blk_stop,
+	.queue_stats = blk_queue_stats,
 	.reset = blk_reset,
 	.destroy = blk_destroy,
 };
@@ -198,6 +205,8 @@ static uint64_t blk_features(const struct blk *b)
 	uint64_t f = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
 		     1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_TOPOLOGY |
 		     1ull << VIRTIO_BLK_F_CONFIG_WCE | 1ull << VIRTIO_BLK_F_MQ;
+	if (b->has_packed)
+		f |= 1ull << VIRTIO_F_RING_PACKED;
 	if (b->is_readonly)
 		return f | 1ull << VIRTIO_BLK_F_RO;
 	f |= 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
@@ -221,11 +230,15 @@ static void blk_init_back_end(struct blk *b, const struct blk_config *cfg)
 	b->block_bytes = cfg->block_bytes;
 	b->is_readonly = cfg->is_readonly || b->file.is_readonly;
 	b->has_discard = cfg->has_discard && !b->is_readonly && (!cfg->file || b->file.can_punch);
+	b->has_packed = cfg->has_packed;
+	b->is_write_through = cfg->is_write_through;
+	b->queue_size = cfg->queue_size;
+	b->spin_ns = cfg->spin_ns;
 	memcpy(b->serial, cfg->serial, sizeof(b->serial));
 	b->seg_max = cfg->queue_size > 2 ? cfg->queue_size - 2u : 1; /* a header and a status */
 	atomic_init(&b->size_bytes, bytes);
 	atomic_init(&b->capacity_sectors, blk_capacity(b, bytes));
-	atomic_init(&b->is_writeback, true);
+	atomic_init(&b->is_writeback, !cfg->is_write_through);
 	atomic_init(&b->has_lost_data, false);
 }
 
@@ -265,21 +278,6 @@ int blk_create(struct vdev **out, struct gmem *mem, const struct blk_config *cfg
 		cfg->file->fd = -1; /* ours now */
 	blk_set_limits(&b->dev, &cfg->limits);
 	*out = &take(b)->dev;
-	return 0;
-}
-
-int blk_resize(struct vdev *d)
-{
-	struct blk *b = container_of(d, struct blk, dev);
-	uint64_t bytes;
-	if (blk_is_null(b))
-		return -EINVAL;
-	int err = afile_size(&b->file, &bytes);
-	if (err)
-		return err;
-	atomic_store_explicit(&b->size_bytes, bytes, memory_order_relaxed);
-	atomic_store_explicit(&b->capacity_sectors, blk_capacity(b, bytes), memory_order_relaxed);
-	vdev_config_changed(d);
 	return 0;
 }
 

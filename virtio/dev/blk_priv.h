@@ -81,8 +81,10 @@ struct blk {
 	/* immutable */
 	struct afile file; /* fd -1: null back end */
 	uint32_t block_bytes, seg_max;
-	bool is_readonly, has_discard;
+	bool is_readonly, has_discard, has_packed, is_write_through;
 	uint8_t serial[VIRTIO_BLK_ID_BYTES];
+	uint16_t queue_size;
+	uint64_t spin_ns;
 	uint16_t nr_queues, nr_workers; /* queue q belongs to worker q % nr_workers */
 	struct blk_queue *queues;
 	struct vworker **workers;
@@ -94,6 +96,9 @@ struct blk {
 	_Atomic bool has_lost_data; /* an fdatasync failed: what was cached may be gone for good */
 	struct blk_bucket ops_bucket CACHE_ALIGNED, bytes_bucket;
 };
+
+/* What the driver is told of an image of @bytes. */
+uint64_t blk_capacity(const struct blk *b, uint64_t bytes);
 
 static inline bool blk_is_null(const struct blk *b)
 {

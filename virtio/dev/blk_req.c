@@ -17,8 +17,7 @@ bool blk_is_write_through(const struct blk_queue *bq)
 {
 	if (!blk_has(bq, VIRTIO_BLK_F_FLUSH)) /* VIRTIO 1.2 §5.2.6.2: nobody would ever flush */
 		return true;
-	return blk_has(bq, VIRTIO_BLK_F_CONFIG_WCE) &&
-	       !atomic_load_explicit(&bq->b->is_writeback, memory_order_relaxed);
+	return !atomic_load_explicit(&bq->b->is_writeback, memory_order_relaxed);
 }
 
 bool blk_may_retry(struct blk_req *r, int32_t res)

@@ -153,6 +153,18 @@ static void console_free(struct console *con)
 	free(con);
 }
 
+static bool console_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
+{
+	struct console *con = container_of(d, struct console, dev);
+	struct console_port *p = &con->ports[idx < 2 ? 0 : idx / 2 - 1];
+	const struct vworker_queue *wq = idx == 2   ? &con->ctrl_rx
+					 : idx == 3 ? &con->ctrl_tx
+					 : idx % 2  ? &p->tx
+						    : &p->rx;
+	vworker_queue_stats(wq, out);
+	return true;
+}
+
 static void console_destroy(struct vdev *d)
 {
 	struct console *con = container_of(d, struct console, dev);
@@ -170,6 +182,7 @@ static const struct vdev_ops console_ops = {
 	.config_write = console_config_write,
 	.start = console_start,
 	.stop = console_stop,
+	.queue_stats = console_queue_stats,
 	.reset = console_reset,
 	.destroy = console_destroy,
 };

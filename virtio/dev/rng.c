@@ -77,6 +77,13 @@ static void rng_stop(struct vdev *d, uint16_t idx)
 	vworker_stop_queue(&container_of(d, struct rng, dev)->wq);
 }
 
+static bool rng_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
+{
+	(void)idx;
+	vworker_queue_stats(&container_of(d, struct rng, dev)->wq, out);
+	return true;
+}
+
 static void rng_destroy(struct vdev *d)
 {
 	vworker_sync(container_of(d, struct rng, dev)->wq.worker);
@@ -89,6 +96,7 @@ static const struct vdev_ops rng_ops = {
 	.id = VIRTIO_ID_RNG,
 	.start = rng_start,
 	.stop = rng_stop,
+	.queue_stats = rng_queue_stats,
 	.destroy = rng_destroy,
 };
 

@@ -95,6 +95,27 @@ static void vworker_check_stopped(struct vworker_queue *wq)
 	reactor_post(wq->worker->reactor, &wq->stop_msg);
 }
 
+/* Relaxed: each counter by itself, for people. */
+static void vworker_show(struct vworker_queue *wq)
+{
+	const struct vq_stats *now = vq_stats_of(wq->q), *old = &wq->before;
+	__atomic_store_n(&wq->shown.requests, old->requests + now->requests, __ATOMIC_RELAXED);
+	__atomic_store_n(&wq->shown.kicks, old->kicks + now->kicks, __ATOMIC_RELAXED);
+	__atomic_store_n(&wq->shown.interrupts, old->interrupts + now->interrupts,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&wq->shown.passes, old->passes + now->passes, __ATOMIC_RELAXED);
+	__atomic_store_n(&wq->shown.errors, old->errors + now->errors, __ATOMIC_RELAXED);
+}
+
+void vworker_queue_stats(const struct vworker_queue *wq, struct vq_stats *out)
+{
+	out->requests = __atomic_load_n(&wq->shown.requests, __ATOMIC_RELAXED);
+	out->kicks = __atomic_load_n(&wq->shown.kicks, __ATOMIC_RELAXED);
+	out->interrupts = __atomic_load_n(&wq->shown.interrupts, __ATOMIC_RELAXED);
+	out->passes = __atomic_load_n(&wq->shown.passes, __ATOMIC_RELAXED);
+	out->errors = __atomic_load_n(&wq->shown.errors, __ATOMIC_RELAXED);
+}
+
 static void vworker_finish(struct vworker_queue *wq)
 {
 	uint16_t next = wq->setup.next;
@@ -102,6 +123,8 @@ static void vworker_finish(struct vworker_queue *wq)
 		vq_signal(wq->q);
 		next = vq_next(wq->q);
 		reactor_del_source(wq->worker->reactor, &wq->source);
+		vworker_show(wq);
+		wq->before = wq->shown; /* written by this thread only */
 		if (wq->stopped)
 			wq->stopped(wq);
 		vq_destroy(wq->q);
@@ -161,6 +184,7 @@ static void vworker_flush(struct reactor_source *s)
 {
 	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
 	vq_signal(wq->q);
+	vworker_show(wq);
 	vworker_check_stopped(wq);
 }
 

@@ -17,6 +17,11 @@ void ring_alloc(struct ring *r, const struct virtio *v, uint16_t index, uint16_t
 	*r = (struct ring){ .index = index, .size = size, .nfree = size };
 	r->has_event_idx = v->features & VF_EVENT_IDX;
 	r->has_indirect = v->features & VF_INDIRECT;
+	r->is_packed = v->features & VF_PACKED;
+	if (r->is_packed) {
+		packed_alloc(r, size);
+		return;
+	}
 	r->desc = heap_alloc(size * sizeof(*r->desc), 16);
 	r->avail = heap_alloc(sizeof(*r->avail) + 2u * size + 2, 2);
 	r->used = heap_alloc(sizeof(*r->used) + 8u * size + 2, 4);
@@ -90,6 +95,8 @@ static int put_indirect(struct ring *r, const struct seg *segs, unsigned n)
 
 int ring_put(struct ring *r, const struct seg *segs, unsigned n, bool is_indirect)
 {
+	if (r->is_packed)
+		return packed_put(r, segs, n, is_indirect);
 	if (is_indirect)
 		return put_indirect(r, segs, n);
 	if (n > r->nfree)
@@ -107,6 +114,10 @@ int ring_put(struct ring *r, const struct seg *segs, unsigned n, bool is_indirec
 
 void ring_offer(struct ring *r, uint16_t head)
 {
+	if (r->is_packed) {
+		packed_offer(r, head);
+		return;
+	}
 	r->avail->ring[r->offered % r->size] = head;
 	r->offered++;
 	__atomic_store_n(&r->avail->idx, r->offered, __ATOMIC_RELEASE); /* entry before index */
@@ -123,7 +134,9 @@ void ring_kick(struct ring *r)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* index before looking at the wish, §2.7.13.4 */
 	bool is_wanted;
-	if (r->has_event_idx) {
+	if (r->is_packed) {
+		is_wanted = packed_kick_wanted(r);
+	} else if (r->has_event_idx) {
 		uint16_t event = __atomic_load_n(AVAIL_EVENT(r), __ATOMIC_ACQUIRE);
 		is_wanted = vring_need_event(event, r->offered, r->kicked);
 	} else {
@@ -148,6 +161,8 @@ static void chain_free(struct ring *r, uint16_t head)
 
 int ring_take(struct ring *r, uint32_t *written)
 {
+	if (r->is_packed)
+		return packed_take(r, written);
 	/* acquire: the entry and the data are read behind the index */
 	if (__atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE) == r->used_seen)
 		return -1;
@@ -178,7 +193,12 @@ void ring_want_irq_at(struct ring *r, uint16_t at)
 
 void ring_want_irq(struct ring *r, bool is_wanted)
 {
-	if (r->has_event_idx) /* half the range away: not before 32768 more requests */
+	if (r->is_packed)
+		__atomic_store_n(&r->driver_event->flags,
+				 (uint16_t)(is_wanted ? VRING_PACKED_EVENT_FLAG_ENABLE
+						      : VRING_PACKED_EVENT_FLAG_DISABLE),
+				 __ATOMIC_SEQ_CST);
+	else if (r->has_event_idx) /* half the range away: not before 32768 more requests */
 		ring_want_irq_at(r, (uint16_t)(r->used_seen + (is_wanted ? 0 : 0x8000)));
 	else
 		__atomic_store_n(&r->avail->flags,

@@ -1,5 +1,5 @@
 /*
- * ring.h - driver side of a split virtqueue. VIRTIO 1.2 §2.7.
+ * ring.h - driver side of a virtqueue: split, VIRTIO 1.2 §2.7, or packed, §2.8.
  *
  * One thread drives a ring. Nothing is hidden: the hostile tests write the tables themselves and
  * use ring_offer() and ring_kick() only.
@@ -35,6 +35,18 @@ struct ring {
 	uint16_t used_seen; /* used index up to which ring_take() went */
 	uint64_t kicks;     /* doorbells rung */
 	struct vring_desc (*tables)[RING_MAX_SEGS]; /* indirect, one a descriptor */
+
+	bool is_packed; /* then the tables above are these, and a head is a buffer ID */
+	struct vring_packed_desc *packed;
+	struct vring_packed_desc_event *driver_event, *device_event;
+	struct vring_packed_desc (*bodies)[RING_MAX_SEGS]; /* of each ID, or its indirect table */
+	struct packed_id {
+		uint16_t next_free, count; /* descriptors it takes in the ring */
+		bool is_indirect;
+		uint32_t table_bytes;
+	} * ids;
+	uint16_t put_at, take_at, added; /* added: since the last kick */
+	bool put_wrap, take_wrap;
 };
 
 /* Allocate and enable queue @index of at most @size (0: as offered), vector 1 + @index or as many
@@ -60,8 +72,15 @@ int ring_take(struct ring *r, uint32_t *written);
 /* The same, waiting at most @ms. */
 int ring_take_wait(struct ring *r, uint32_t *written, unsigned ms);
 
-/* Interrupt wishes: with event index, at completion number @at; without, on or off. */
+/* Interrupt wishes: with event index, at completion number @at (split only); without, on or off. */
 void ring_want_irq(struct ring *r, bool is_wanted);
 void ring_want_irq_at(struct ring *r, uint16_t at);
+
+/* --- packed.c: what the functions above do for a packed ring --- */
+void packed_alloc(struct ring *r, uint16_t size);
+int packed_put(struct ring *r, const struct seg *segs, unsigned n, bool is_indirect);
+void packed_offer(struct ring *r, uint16_t id);
+bool packed_kick_wanted(struct ring *r);
+int packed_take(struct ring *r, uint32_t *written);
 
 #endif

@@ -209,7 +209,8 @@ static enum verdict run(unsigned queues, unsigned cpus, uint64_t features)
 		if (loads[i].why[0])
 			return test_fail("queue %u: %s", i, loads[i].why);
 	}
-	print("info load %u queues %u cpus: %u requests in %lu us, %lu doorbells\n", queues, cpus,
+	print("info load %s %u queues %u cpus: %u requests in %lu us, %lu doorbells\n",
+	      loads[0].ring.is_packed ? "packed" : "split", queues, cpus,
 	      queues * shares[0].requests, us, kicks);
 	blk_close(&b);
 	return PASS;

@@ -3,6 +3,7 @@
  */
 #include "virtio.h"
 #include <linux/pci_regs.h>
+#include "boot.h"
 #include "clock.h"
 #include "cpu.h"
 #include "io.h"
@@ -105,7 +106,8 @@ bool virtio_begin(struct virtio *v, uint64_t wanted)
 		return false;
 	virtio_add_status(v, VSTATUS_ACK);
 	virtio_add_status(v, VSTATUS_DRIVER);
-	v->features = virtio_offered(v) & (wanted | VF_VERSION_1);
+	uint64_t packed = boot_param_number("packed", 0) ? VF_PACKED : 0;
+	v->features = virtio_offered(v) & ((wanted & ~VF_PACKED) | packed | VF_VERSION_1);
 	virtio_accept(v, v->features);
 	virtio_add_status(v, VSTATUS_FEATURES);
 	if (!(virtio_status(v) & VSTATUS_FEATURES))

@@ -23,6 +23,7 @@
 #define VF_INDIRECT   (1ul << 28)
 #define VF_EVENT_IDX  (1ul << 29)
 #define VF_VERSION_1  (1ul << 32)
+#define VF_PACKED     (1ul << 34)
 #define VF_RING_RESET (1ul << 40)
 
 #define VIRTIO_NO_VECTOR 0xffff
@@ -63,8 +64,9 @@ void virtio_accept(const struct virtio *v, uint64_t features);
 unsigned virtio_queues(const struct virtio *v);
 
 /*
- * Reset, then up to FEATURES_OK with VERSION_1 and whatever of @wanted is offered; MSI-X on where
- * the device has it, vector 0 for configuration. False: the device refused.
+ * Reset, then up to FEATURES_OK with VERSION_1 and whatever of @wanted is offered (packed rings
+ * too with the parameter `packed=1`, never without); MSI-X on where the device has it, vector 0 for
+ * configuration. False: the device refused.
  */
 bool virtio_begin(struct virtio *v, uint64_t wanted);
 /* DRIVER_OK. */

@@ -162,6 +162,12 @@ void reactor_cancel(struct reactor *r, struct reactor_op *op)
 	}
 }
 
+const char *reactor_engine_name(const struct reactor *r)
+{
+	(void)r;
+	return "fake";
+}
+
 const struct reactor_stats *reactor_stats_of(const struct reactor *r)
 {
 	return &r->stats;

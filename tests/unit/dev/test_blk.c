@@ -5,7 +5,11 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "disk.h"
 
@@ -146,6 +150,122 @@ static void a_disk_grows_while_it_runs(void **state)
 			 VIRTIO_BLK_S_OK);
 }
 
+static uint64_t capacity(struct disk *f)
+{
+	uint64_t sectors = 0;
+	vdev_config_read(f->v.dev, 0, &sectors, sizeof(sectors));
+	return sectors;
+}
+
+static uint64_t file_bytes(const struct disk *f)
+{
+	struct stat st;
+	assert_int_equal(stat(f->path, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+static void a_disk_is_made_larger_and_smaller(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	unsigned before = f->v.config_changes;
+	assert_int_equal(blk_set_size(f->v.dev, 3 * DISK_BYTES), 0);
+	assert_int_equal(capacity(f), 3 * DISK_BYTES / 512);
+	assert_int_equal(file_bytes(f), 3 * DISK_BYTES);
+	assert_int_equal(blk_size(f->v.dev), 3 * DISK_BYTES);
+	assert_int_equal(blk_set_size(f->v.dev, DISK_BYTES / 2), 0);
+	assert_int_equal(capacity(f), DISK_BYTES / 2 / 512);
+	assert_int_equal(file_bytes(f), DISK_BYTES / 2);
+	assert_int_equal(f->v.config_changes, before + 2);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, DISK_BYTES / 1024, DISK_DATA, 512),
+			 VIRTIO_BLK_S_IOERR);
+	assert_int_equal(blk_set_size(f->v.dev, 0), -EINVAL);
+	assert_int_equal(blk_set_size(f->v.dev, DISK_BYTES + 1), -EINVAL);
+	assert_int_equal(blk_set_size(f->v.dev, 1ull << 63), -EINVAL);
+	assert_int_equal(capacity(f), DISK_BYTES / 2 / 512);
+}
+
+static void a_resize_that_fails_leaves_the_size(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	struct rlimit old, low = { 2 * DISK_BYTES, RLIM_INFINITY };
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	low.rlim_max = old.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	int err = blk_set_size(f->v.dev, 4 * DISK_BYTES);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(err, -EFBIG);
+	assert_int_equal(capacity(f), DISK_BYTES / 512);
+	assert_int_equal(file_bytes(f), DISK_BYTES);
+}
+
+static void a_read_only_disk_keeps_its_size(void **state)
+{
+	struct disk *f = *state;
+	f->cfg.is_readonly = true;
+	disk_up(f, DISK_ALL);
+	assert_int_equal(blk_set_size(f->v.dev, 2 * DISK_BYTES), -EROFS);
+	assert_int_equal(blk_set_size(f->v.dev, DISK_BYTES), 0); /* as it is */
+	assert_int_equal(file_bytes(f), DISK_BYTES);
+}
+
+static void tells_what_it_made_of_its_settings(void **state)
+{
+	struct disk *f = *state;
+	struct blk_info i;
+	f->cfg.nr_queues = 4;
+	f->cfg.nr_workers = 2;
+	f->cfg.has_packed = true;
+	f->cfg.is_write_through = true;
+	f->cfg.spin_ns = 7;
+	disk_up(f, DISK_ALL);
+	blk_info(f->v.dev, &i);
+	assert_string_equal(i.engine, "fake");
+	assert_string_equal(i.file, "file");
+	assert_int_equal(i.nr_queues, 4);
+	assert_int_equal(i.nr_workers, 2);
+	assert_int_equal(i.queue_size, 128);
+	assert_int_equal(i.block_bytes, 512);
+	assert_int_equal(i.size_bytes, DISK_BYTES);
+	assert_int_equal(i.spin_ns, 7);
+	assert_true(i.has_packed && i.is_write_through && i.has_discard);
+	assert_false(i.is_direct || i.is_readonly);
+}
+
+static void packed_rings_are_offered_when_asked_for(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	assert_int_equal(vdev_offered(f->v.dev) >> VIRTIO_F_RING_PACKED & 1, 0);
+	disk_teardown(state);
+	disk_setup(state);
+	f = *state;
+	f->cfg.has_packed = true;
+	disk_up(f, DISK_ALL);
+	assert_int_equal(vdev_offered(f->v.dev) >> VIRTIO_F_RING_PACKED & 1, 1);
+}
+
+static void counts_what_each_queue_did(void **state)
+{
+	struct disk *f = *state;
+	struct vq_stats s;
+	disk_up(f, DISK_ALL);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_true(vdev_queue_stats(f->v.dev, 0, &s));
+	assert_int_equal(s.requests, 3);
+	drive_reset(&f->v);
+	drive_up(&f->v, DISK_ALL);
+	f->nr = 0;
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_true(vdev_queue_stats(f->v.dev, 0, &s));
+	assert_int_equal(s.requests, 4); /* of both lives */
+	assert_false(vdev_queue_stats(f->v.dev, 99, &s));
+	assert_int_equal(s.requests, 0);
+}
+
 static void odd_configurations_are_refused(void **state)
 {
 	struct disk *f = *state;
@@ -196,6 +316,12 @@ int main(void)
 		T(null_answers_at_once),
 		T(the_configuration_space_tells_it_all),
 		T(a_disk_grows_while_it_runs),
+		T(a_disk_is_made_larger_and_smaller),
+		T(a_resize_that_fails_leaves_the_size),
+		T(a_read_only_disk_keeps_its_size),
+		T(tells_what_it_made_of_its_settings),
+		T(packed_rings_are_offered_when_asked_for),
+		T(counts_what_each_queue_did),
 		T(odd_configurations_are_refused),
 		T(a_failed_creation_keeps_nothing),
 	};

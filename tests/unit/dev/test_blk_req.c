@@ -211,6 +211,31 @@ static void the_driver_may_switch_the_cache_off(void **state)
 	assert_int_equal(fake_last.flags, 0);
 }
 
+/* wce=off: write-through after each reset, whatever the driver knows of caches. */
+static void a_cache_may_be_off_from_the_start(void **state)
+{
+	struct disk *f = *state;
+	const uint32_t at = offsetof(struct virtio_blk_config, wce);
+	uint8_t wce = 1;
+	f->cfg.is_write_through = true;
+	disk_up(f, DISK_ALL & ~BIT(VIRTIO_BLK_F_CONFIG_WCE));
+	vdev_config_read(f->v.dev, at, &wce, 1);
+	assert_int_equal(wce, 0);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, RWF_DSYNC);
+	drive_reset(&f->v);
+	drive_up(&f->v, DISK_ALL);
+	f->nr = 0;
+	vdev_config_write(f->v.dev, at, &(uint8_t){ 1 }, 1);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, 0); /* the driver switched it on */
+	drive_reset(&f->v);
+	drive_up(&f->v, DISK_ALL);
+	f->nr = 0;
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, RWF_DSYNC);
+}
+
 static void tells_its_name(void **state)
 {
 	struct disk *f = *state;
@@ -239,6 +264,7 @@ int main(void)
 		T(lost_writes_are_not_forgotten),
 		T(without_flush_every_write_is_durable),
 		T(the_driver_may_switch_the_cache_off),
+		T(a_cache_may_be_off_from_the_start),
 		T(tells_its_name),
 	};
 	int failed = cmocka_run_group_tests_name("descriptors in the ring", tests, NULL, NULL);

@@ -117,7 +117,8 @@ static void a_block_disk_takes_every_key(void **state)
 	assert_int_equal(set(f, "block",
 			     "path=a.img,ro,root,format=raw,direct,queues=3,queue-size=128,"
 			     "cpus=[0,1],id=data,block-size=4096,discard=off,"
-			     "poll=adaptive,poll-us=50,workers=2"),
+			     "poll=adaptive,poll-us=50,workers=2,packed,bps=10M:1G,iops=500:9,"
+			     "wce=off"),
 			 0);
 	const struct vm_disk_config *d = &f->c.disks[0];
 	assert_string_equal(d->path, "a.img");
@@ -131,6 +132,16 @@ static void a_block_disk_takes_every_key(void **state)
 	assert_int_equal(d->block_bytes, 4096);
 	assert_int_equal(d->discard, VM_OFF);
 	assert_int_equal(CPU_COUNT(d->cpus), 2);
+	assert_true(d->has_packed && d->is_write_through);
+	assert_int_equal(d->limits.bytes_per_s, 10 * MIB);
+	assert_int_equal(d->limits.burst_bytes, GIB);
+	assert_int_equal(d->limits.ops_per_s, 500);
+	assert_int_equal(d->limits.burst_ops, 9);
+	assert_int_equal(set(f, "block", "path=b,iops=off,bps=1M,packed=off,wce=on"), 0);
+	d = &f->c.disks[1];
+	assert_true(!d->has_packed && !d->is_write_through);
+	assert_int_equal(d->limits.ops_per_s, 0);
+	assert_int_equal(d->limits.burst_bytes, 0);
 }
 
 static void old_spellings_name_read_only_and_root(void **state)
@@ -198,6 +209,23 @@ static const struct {
 	{ "block", "path=a,workers=65" },
 	{ "block", "path=a,queues=2,workers=3" },
 	{ "block", "path=a,bps=1" },
+	{ "block", "path=a,bps" },
+	{ "block", "path=a,bps=" },
+	{ "block", "path=a,bps=fast" },
+	{ "block", "path=a,bps=1M:" },
+	{ "block", "path=a,bps=1M:2M:3M" },
+	{ "block", "path=a,bps=:2M" },
+	{ "block", "path=a,bps=99999999T" },
+	{ "block", "path=a,iops=0" },
+	{ "block", "path=a,iops=1K" },
+	{ "block", "path=a,iops=1000:x" },
+	{ "block", "path=a,iops=100000000000000000000000000000000000" },
+	{ "block", "path=a,packed=maybe" },
+	{ "block", "path=a,wce=writeback" },
+	{ "block", "path=a,discard=ignore" },
+	{ "block", "path=a,queues" },
+	{ "block", "path=a,multiple-workers" },
+	{ "block", "path=a,async-executor=epoll" },
 	{ "block", "path=a,colour=red" },
 	{ "block", "path=a,block-size=1000" },
 	{ "disk", ",ro" },
