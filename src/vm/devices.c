@@ -215,8 +215,8 @@ void vm_platform_undo(struct vm *vm)
 
 /* --- virtio --- */
 
-/* Put @d behind PCI and plug it; takes @d over, on failure too. */
-static int vdevs_plug(struct vm *vm, struct vdev *d)
+/* Put @d behind PCI and plug it; takes @d over, on failure too. @ops: of its body. */
+static int vdevs_plug(struct vm *vm, struct vdev *d, const struct vm_device_ops *ops)
 {
 	struct virtio_pci *v = NULL;
 	BUG_ON(vm->nr_vdevs == VM_MAX_VDEVS);
@@ -230,6 +230,8 @@ static int vdevs_plug(struct vm *vm, struct vdev *d)
 		virtio_pci_destroy(v);
 		return slot;
 	}
+	vm->slots[vm->nr_vdevs] = (unsigned)slot;
+	vm->device_ops[vm->nr_vdevs] = ops;
 	vm->vdevs[vm->nr_vdevs++] = v;
 	return 0;
 }
@@ -246,14 +248,14 @@ static int vdevs_add_disk(struct vm *vm, unsigned i)
 	if (err)
 		return err;
 	vm->files.disk_is_open[i] = false; /* the device's now */
-	return vdevs_plug(vm, dev);
+	return vdevs_plug(vm, dev, &vm_device_here);
 }
 
 static int vdevs_add_rng(struct vm *vm)
 {
 	struct vdev *dev = NULL;
 	int err = rng_create(&dev, vm->mem, vm->io, NULL);
-	return err ? err : vdevs_plug(vm, dev);
+	return err ? err : vdevs_plug(vm, dev, &vm_device_here);
 }
 
 bool vm_serial_is_hvc(const struct vm_serial_config *s)
@@ -285,7 +287,7 @@ static int vdevs_add_console(struct vm *vm)
 		return 0;
 	struct vdev *dev = NULL;
 	int err = console_create(&dev, vm->mem, vm->io, &cfg);
-	return err ? err : vdevs_plug(vm, dev);
+	return err ? err : vdevs_plug(vm, dev, &vm_device_here);
 }
 
 enum vm_status vm_vdevs_build(struct vm *vm)

@@ -17,6 +17,7 @@
 #include "dev/platform.h"
 #include "dev/virtio_devs.h"
 #include "dev/vworker.h"
+#include "device_ops.h"
 #include "endpoint.h"
 #include "iouring/afile.h"
 #include "mem/gmem.h"
@@ -71,6 +72,8 @@ struct vm {
 	struct acpi_pm *pm;
 	struct pci_root *root;
 	struct virtio_pci *vdevs[VM_MAX_VDEVS];
+	const struct vm_device_ops *device_ops[VM_MAX_VDEVS];
+	unsigned slots[VM_MAX_VDEVS]; /* of each device, on the PCI bus */
 	unsigned nr_vdevs;
 	char *cmdline;
 	struct machine_boot boot;
