@@ -210,11 +210,16 @@ def boot_once_timed(command, errors):
     return reached_s, None
 
 
+def init_command(guest):
+    """A vmm whose guest says on the console that it has come to init, and powers off."""
+    initrd = guest.initrd({"early": f"echo {INIT_MARK.decode()}\n"})
+    return [guest.vmm, "run", "-m", "256", "-i", initrd, "-p", PARAMETERS, guest.kernel]
+
+
 def test_loop(guest, report):
     """Boots in a row, none of which may fail or hang."""
     count = int(os.environ.get("VMM_NATIVE_LOOPS", "5"))
-    initrd = guest.initrd({"early": f"echo {INIT_MARK.decode()}\n"})
-    command = [guest.vmm, "run", "-m", "256", "-i", initrd, "-p", PARAMETERS, guest.kernel]
+    command = init_command(guest)
     times_s = []
     problems = []
     with open(guest.work / "loop.stderr", "wb") as errors:
