@@ -2,7 +2,10 @@
 """Run the tests of one build folder: run.py BUILD [label…] [-- ctest options].
 
 ctest runs them and shows progress; its report is then read back, so that the last line can say how many passed,
-failed and were skipped, with every reason for a skip above it.
+failed and were skipped, with every reason for a skip above it.  Tests that are no business of each other's run side
+by side, on all CPUs; machines, and threads against each other, run alone.
+
+VMM_TEST_DIGEST names a file to which a short account of each failure is added.
 """
 import os
 import subprocess
@@ -10,6 +13,11 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+
+
+SIDE_BY_SIDE = ("unit", "lint", "fuzz")
+DIGEST_HEAD = 12
+DIGEST_TAIL = 26
 
 
 def parse(arguments):
@@ -22,12 +30,30 @@ def parse(arguments):
     return build, rest, options
 
 
-def run_ctest(build, labels, options, report):
-    """Run ctest, its report to the file @report; its exit status."""
-    command = ["ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error", "--output-junit", report]
-    if labels:
-        command += ["-L", f"^({'|'.join(labels)})$"]
+def selections(labels):
+    """ctest's options for the tests with one of @labels (all when there are none), and how many of them at once."""
+    jobs = os.environ.get("VMM_JOBS") or str(os.cpu_count())
+    if not labels:
+        pattern = pattern_of(SIDE_BY_SIDE)
+        return [(["-L", pattern], jobs), (["-LE", pattern], "1")]
+    groups = ([label for label in labels if label in SIDE_BY_SIDE], [label for label in labels if label not in SIDE_BY_SIDE])
+    return [(["-L", pattern_of(group)], count) for group, count in zip(groups, (jobs, "1")) if group]
+
+
+def pattern_of(labels):
+    return f"^({'|'.join(labels)})$"
+
+
+def run_ctest(build, selection, jobs, options, report):
+    """Run the tests of a @selection, @jobs at a time, with a report to the file @report; ctest's exit status."""
+    command = ["ctest", "--test-dir", build, "--output-on-failure", "--no-tests=ignore", "--output-junit", report]
+    command += [*selection, "-j", jobs]
     return subprocess.run([*command, *options], check=False).returncode
+
+
+def cases_of(report):
+    """The test cases in the file @report; none when there is none."""
+    return list(ElementTree.parse(report).getroot().iter("testcase")) if report.exists() else []
 
 
 def reason_of(case):
@@ -36,35 +62,56 @@ def reason_of(case):
     return lines[-1] if lines else "no reason given"
 
 
-def summarise(report):
+def digest_of(case):
+    """A failure in at most forty lines: how its output begins and how it ends."""
+    lines = (case.findtext("system-out") or "").rstrip().splitlines()
+    left_out = len(lines) - DIGEST_HEAD - DIGEST_TAIL
+    if left_out > 0:
+        lines[DIGEST_HEAD:-DIGEST_TAIL] = [f"[... {left_out} lines]"]
+    return "\n".join([f"--- {case.get('name')}, {float(case.get('time') or 0):.0f} s", *lines]) + "\n"
+
+
+def write_digest(cases):
+    """Add the failed @cases to the file that somebody wants to read later, if anybody does."""
+    if os.environ.get("VMM_TEST_DIGEST"):
+        with open(os.environ["VMM_TEST_DIGEST"], "a", encoding="utf-8") as out:
+            out.writelines(digest_of(case) for case in cases)
+
+
+def summarise(cases):
     """Print the skips with their reasons and the final line; the number of tests that failed."""
-    passed = failed = 0
+    passed = 0
+    failures = []
     skips = []
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
+    for case in cases:
         status = case.get("status")
         if status == "run":
             passed += 1
         elif status in ("notrun", "disabled"):
             skips.append((case.get("name"), reason_of(case)))
         else:
-            failed += 1
+            failures.append(case)
+    write_digest(failures)
+    failed = len(failures)
     for name, reason in skips:
         print(f"skipped {name}: {reason}")
+    for case in failures:
+        print(f"failed {case.get('name')}")
     print(f"{passed} passed, {failed} failed" + (f", {len(skips)} skipped" if skips else ""), flush=True)
     return failed
 
 
 def main():
     build, labels, options = parse(sys.argv[1:])
-    os.environ.setdefault("CTEST_PARALLEL_LEVEL", "1")
+    cases = []
+    status = 0
     with tempfile.TemporaryDirectory() as work:
-        report = Path(work) / "report.xml"
-        status = run_ctest(build, labels, options, report)
-        if not report.exists():
-            print("0 passed, 1 failed")
-            return status or 1
-        failed = summarise(report)
-    return 1 if failed or status else 0
+        for selection, jobs in selections(labels):
+            report = Path(work) / f"report{selection[0]}.xml"
+            status = run_ctest(build, selection, jobs, options, report) or status
+            cases += cases_of(report)
+    failed = summarise(cases)
+    return 1 if failed or status or not cases else 0
 
 
 if __name__ == "__main__":
