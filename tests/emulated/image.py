@@ -10,6 +10,7 @@ from support.linux_guest import BUSYBOX, add_busybox, add_modules
 
 HERE = Path(__file__).parent
 INIT = HERE / "init"
+SAVE = HERE / "save"
 KVM_HOLD = HERE / "kvm_hold.c"
 
 HOST_MODULES = (
@@ -30,6 +31,7 @@ def _build_base(modules, folder):
         add_busybox(archive)
         add_modules(archive, modules)
         archive.add_file("sbin/kvm_hold", hold, 0o755)
+        archive.add_file("sbin/save", SAVE, 0o755)
         archive.add_file("init", INIT, 0o755)
         archive.add_bytes("etc/passwd", b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
         archive.add_bytes("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
@@ -39,7 +41,7 @@ def _build_base(modules, folder):
 def base_image(kernel):
     """The cached base archive for a host that runs @kernel."""
     modules = kernel.modules_for(HOST_MODULES)
-    key = key_of(Path(__file__), INIT, KVM_HOLD, BUSYBOX, *modules)
+    key = key_of(Path(__file__), INIT, SAVE, KVM_HOLD, BUSYBOX, *modules)
     return artefact(f"host-{kernel.release}", key, lambda folder: _build_base(modules, folder)) / "base.cpio"
 
 
