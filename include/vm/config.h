@@ -64,11 +64,16 @@ struct vm_serial_config {
 	char name[32]; /* of a virtio-console port */
 };
 
+/* Print what would be chosen, and end? */
+enum vm_dry_run { VM_DRY_NO, VM_DRY_TEXT, VM_DRY_JSON };
+
 struct vm_config {
 	char *kernel, *initrd, *bios; /* paths; kernel or bios is set */
 	char *params;                 /* all -p joined by spaces; "" if none */
 	char *kvm_device;
 	char *syslog_tag;
+	char *socket; /* NULL: no control socket */
+	enum vm_dry_run dry_run;
 	/* CPUs */
 	unsigned nr_cpus;
 	bool no_smt;

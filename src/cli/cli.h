@@ -22,6 +22,13 @@ extern const unsigned cli_nr_commands;
 int cmd_run(int argc, char **argv);
 int cmd_device(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_stop(int argc, char **argv);
+int cmd_powerbtn(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_disk(int argc, char **argv);
+/* Parts of "device"; argv[0] is "device". */
+int cmd_device_list(int argc, char **argv);
+int cmd_device_restart(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -1,4 +1,4 @@
-/* device.c - `vmm device block`: a disk of ours as a vhost-user server. */
+/* device.c - `vmm device`: a disk of ours as a vhost-user server, and the devices of a VM. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -78,9 +78,14 @@ int cmd_device(int argc, char **argv)
 	struct vm_config c;
 	struct config_builder b = { .c = &c, .origin = CONFIG_FROM_ARGS };
 	struct device_endpoint e = { .fd = -1 };
+	if (argc > 1 && !strcmp(argv[1], "list"))
+		return cmd_device_list(argc, argv);
+	if (argc > 1 && !strcmp(argv[1], "restart"))
+		return cmd_device_restart(argc, argv);
 	if (argc < 2 || strcmp(argv[1], "block") != 0) {
 		(void)device_usage(argc < 2 ? "block" : argv[1],
-				   argc < 2 ? "say which device" : "unknown device; known: block");
+				   argc < 2 ? "say which device"
+					    : "unknown device; known: block, list, restart");
 		return VM_EXIT_USAGE;
 	}
 	config_init(&c);

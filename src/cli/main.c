@@ -10,28 +10,35 @@
 
 const struct cli_command cli_commands[] = {
 	{ "run", "[OPTIONS] KERNEL", "boot a VM and stay until it ends", cmd_run },
-	{ "device", "block --socket PATH|--fd N --block KEYS",
-	  "serve a disk over vhost-user to another VMM; KEYS as for 'vmm run --block'",
+	{ "device",
+	  "block --socket PATH|--fd N --block KEYS | list SOCKET [--json] | "
+	  "restart NAME [--binary PATH] SOCKET",
+	  "block: serve a disk over vhost-user to another VMM, KEYS as for 'vmm run --block'; "
+	  "list, "
+	  "restart: the devices of a running VM",
 	  cmd_device },
+	{ "stop", "SOCKET…", "end running VMs, and wait until they have ended", cmd_stop },
+	{ "status", "SOCKET [--json]", "what a running VM is and does", cmd_status },
+	{ "powerbtn", "SOCKET…", "press the power button of running VMs", cmd_powerbtn },
+	{ "disk", "resize INDEX SIZE [--shrink] SOCKET… | limit INDEX bps=…,iops=… SOCKET…",
+	  "change a disk of running VMs: its size, its limits (as --block has them, or off)",
+	  cmd_disk },
 	{ "bench",
 	  "[--json] [--plot FILE.svg] [--dir DIR] [--direct] [--poll adaptive|off|always] "
 	  "[--rounds N] [--quick] | --host [--json]",
 	  "measure what a VM can do on this host; --host: tell what its KVM is", cmd_bench },
 	{ "version", "", "print the version", cmd_version },
 	{ "help", "[COMMAND]", "explain a command", cmd_help },
-	{ "stop", "SOCKET…", "there is no control socket yet; send SIGTERM", NULL },
-	{ "suspend", "SOCKET…", "there is no control socket yet", NULL },
-	{ "resume", "SOCKET…", "there is no control socket yet", NULL },
-	{ "powerbtn", "SOCKET…", "there is no control socket yet", NULL },
+	{ "suspend", "SOCKET…", "VMs cannot do that yet", NULL },
+	{ "resume", "SOCKET…", "VMs cannot do that yet", NULL },
 	{ "balloon", "SIZE SOCKET…", "there is no balloon device yet", NULL },
 	{ "balloon_stats", "SOCKET", "there is no balloon device yet", NULL },
-	{ "disk", "resize INDEX SIZE SOCKET…", "there is no control socket yet", NULL },
 	{ "create_qcow2", "PATH [SIZE]", "there is no qcow2 yet; use 'qemu-img create'", NULL },
 	{ "usb", "attach|detach|list …", "there is no USB controller yet", NULL },
 	{ "battery", "…", "there is no battery device yet", NULL },
 	{ "snapshot", "…", "there are no snapshots yet", NULL },
-	{ "top", "SOCKET…", "there is no control socket yet", NULL },
-	{ "metrics", "SOCKET", "there is no control socket yet", NULL },
+	{ "top", "SOCKET…", "VMs cannot do that yet", NULL },
+	{ "metrics", "SOCKET", "VMs cannot do that yet", NULL },
 };
 const unsigned cli_nr_commands = ARRAY_SIZE(cli_commands);
 

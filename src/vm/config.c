@@ -20,9 +20,8 @@ void config_init(struct vm_config *c)
 
 void config_fini(struct vm_config *c)
 {
-	char *strings[] = {
-		c->kernel, c->initrd, c->bios, c->params, c->kvm_device, c->syslog_tag
-	};
+	char *strings[] = { c->kernel,     c->initrd,     c->bios,  c->params,
+			    c->kvm_device, c->syslog_tag, c->socket };
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
 		free(strings[i]);
 	for (unsigned i = 0; i < VM_MAX_CPUS; i++)

@@ -65,6 +65,19 @@ static int opt_syslog_tag(struct config_builder *b, const char *v)
 	return opt_string(b, &b->c->syslog_tag, v);
 }
 
+static int opt_socket(struct config_builder *b, const char *v)
+{
+	return opt_string(b, &b->c->socket, v);
+}
+
+static int opt_dry_run(struct config_builder *b, const char *v)
+{
+	if (strcmp(v, "text") != 0 && strcmp(v, "json") != 0)
+		return config_fail(b, "'%s' is unknown; give text or json", v);
+	b->c->dry_run = *v == 't' ? VM_DRY_TEXT : VM_DRY_JSON;
+	return 0;
+}
+
 static int opt_params(struct config_builder *b, const char *v)
 {
 	char *joined;
@@ -151,9 +164,13 @@ const struct config_option config_options[] = {
 	{ "kvm-device", 0, "PATH", false, "KVM device (/dev/kvm)", opt_kvm_device },
 	{ "disable-sandbox", 0, NULL, false, "run every device in this process (always so today)",
 	  opt_disable_sandbox },
+	{ "socket", 's', "PATH", false,
+	  "control socket for 'vmm stop', 'vmm status' and others; in a folder: vmm-PID.sock",
+	  opt_socket },
+	{ "dry-run", 0, "text|json", false,
+	  "make the machine, print what was chosen for each device, and end", opt_dry_run },
 	{ "config", 0, "FILE", false, "JSON file of options; the command line overrides it",
 	  opt_config },
-	LATER("socket", "PATH", "there is no control socket yet; stop the VM with SIGTERM"),
 	LATER("net", "…", "there is no network device yet"),
 	LATER("host_ip", "ADDR", "there is no network device yet"),
 	LATER("netmask", "MASK", "there is no network device yet"),

@@ -7,62 +7,18 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "base/err.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "virtio/vhost_user.h"
+#include "listen.h"
 #include "vm_priv.h"
 
 #define DEVICE_BACKLOG    1 /* one frontend at a time; the next one waits here */
 #define DEVICE_MAX_QUEUES 16
 
 /* --- socket --- */
-
-static enum vm_status device_bad_path(const char *path, const char *why)
-{
-	return vm_fail(VM_EXIT_USAGE, "--socket: %s: %s", path, why);
-}
-
-/* A socket that nobody listens on any more is in the way; anything else is none of our business. */
-static enum vm_status device_clear_path(const struct sockaddr_un *a)
-{
-	struct stat st;
-	if (lstat(a->sun_path, &st))
-		return VM_EXIT_OK;
-	if (!S_ISSOCK(st.st_mode))
-		return device_bad_path(a->sun_path, "exists and is no socket; give another path");
-	CLEANUP(fd_cleanup) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return vm_fail_errno(-errno, "making a socket");
-	if (!connect(fd, (const struct sockaddr *)a, sizeof(*a)) || errno != ECONNREFUSED)
-		return device_bad_path(a->sun_path,
-				       "is in use by another server; give another path");
-	if (unlink(a->sun_path))
-		return device_bad_path(a->sun_path, strerror(errno));
-	return VM_EXIT_OK;
-}
-
-static enum vm_status device_listen(const char *path, int *out)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof(a.sun_path))
-		return device_bad_path(path,
-				       "is too long for a socket; give at most 107 characters");
-	memcpy(a.sun_path, path, strlen(path));
-	enum vm_status st = device_clear_path(&a);
-	if (st)
-		return st;
-	CLEANUP(fd_cleanup) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return vm_fail_errno(-errno, "making a socket");
-	if (bind(fd, (const struct sockaddr *)&a, sizeof(a)) || listen(fd, DEVICE_BACKLOG))
-		return device_bad_path(path, strerror(errno));
-	*out = take_fd(fd);
-	return VM_EXIT_OK;
-}
 
 /* What is behind an inherited descriptor. */
 static enum vm_status device_inherit(int fd, bool *is_listening)
@@ -127,7 +83,8 @@ static enum vm_status device_serve(struct vhost_user_server *s, const struct dev
 {
 	bool is_listening = true;
 	int listener = e->fd;
-	enum vm_status st = e->path ? device_listen(e->path, &listener)
+	struct listen_place place = { 0 };
+	enum vm_status st = e->path ? listen_at(e->path, DEVICE_BACKLOG, 0777, &listener, &place)
 				    : device_inherit(e->fd, &is_listening);
 	if (st)
 		return st;
@@ -140,7 +97,7 @@ static enum vm_status device_serve(struct vhost_user_server *s, const struct dev
 	}
 	if (e->path) {
 		fd_close(listener);
-		(void)unlink(e->path); /* somebody else may have tidied up */
+		listen_remove(&place);
 	}
 	return st;
 }

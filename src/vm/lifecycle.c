@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "vm_priv.h"
 
 #define CPU_RR_PRIORITY 6
@@ -146,9 +147,13 @@ static unsigned control_wait(struct vm *vm)
 		unsigned events = atomic_load_explicit(&vm->events, memory_order_acquire);
 		if (events)
 			return events;
-		struct pollfd p[2] = { { vm->wake.fd, POLLIN, 0 }, { vm->signal_fd, POLLIN, 0 } };
-		if (poll(p, 2, -1) < 0)
-			continue; /* EINTR; nothing else can happen to two good descriptors */
+		struct pollfd p[3] = { { vm->wake.fd, POLLIN, 0 },
+				       { vm->signal_fd, POLLIN, 0 },
+				       { vm->control ? control_fd(vm->control) : -1, POLLIN, 0 } };
+		if (poll(p, 3, -1) < 0)
+			continue; /* EINTR; nothing else can happen to good descriptors */
+		if (p[2].revents)
+			control_run(vm->control);
 		(void)notifier_consume(&vm->wake); /* the events say what it was */
 		control_take_signals(vm);
 	}
@@ -162,8 +167,16 @@ static enum vm_status control_crashed(struct vm *vm)
 	return VM_EXIT_CRASH;
 }
 
+uint64_t vm_now_ns(void)
+{
+	struct timespec t;
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock */
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
 enum vm_status vm_cpus_run(struct vm *vm)
 {
+	vm->started_ns = vm_now_ns();
 	terminal_raw(vm->terminal);
 	vm->has_run = true;
 	enum vm_status status = cpus_start(vm);

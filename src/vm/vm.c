@@ -28,6 +28,7 @@ static const struct vm_stage vm_stages[] = {
 	{ "host", vm_host_check, NULL },
 	{ "boot", vm_boot_check, vm_boot_undo },
 	{ "signals", vm_signals_build, vm_signals_undo },
+	{ "control", vm_control_build, vm_control_undo },
 	{ "memory", vm_memory_build, vm_memory_undo },
 	{ "hypervisor", vm_hypervisor_build, vm_hypervisor_undo },
 	{ "buses", vm_buses_build, vm_buses_undo },
@@ -117,7 +118,7 @@ enum vm_status vm_run_with(const struct vm_config *c, const struct vm_extra *ext
 		status = vm_stages[built++].build(vm);
 	}
 	if (status == VM_EXIT_OK)
-		status = vm_cpus_run(vm);
+		status = c->dry_run ? vm_print_choices(vm) : vm_cpus_run(vm);
 	while (built--)
 		if (vm_stages[built].undo)
 			vm_stages[built].undo(vm);

@@ -18,8 +18,10 @@
 #include "dev/virtio_devs.h"
 #include "dev/vworker.h"
 #include "device_ops.h"
+#include "control.h"
 #include "endpoint.h"
 #include "iouring/afile.h"
+#include "listen.h"
 #include "mem/gmem.h"
 #include "sync/notifier.h"
 #include "sync/thread.h"
@@ -80,7 +82,11 @@ struct vm {
 	struct vm_cpu *cpus;
 	bool has_run;
 	int signal_fd;
-	struct notifier wake; /* signalled by whoever wants the control thread */
+	struct control *control; /* NULL: there is no control socket */
+	struct listen_place control_place;
+	struct blk_limits limits[VM_MAX_DISKS]; /* as they are now */
+	uint64_t started_ns;                    /* CLOCK_MONOTONIC */
+	struct notifier wake;                   /* signalled by whoever wants the control thread */
 	/* any thread */
 	_Atomic unsigned events; /* bits of enum vm_event */
 };
@@ -154,7 +160,19 @@ enum vm_status vm_platform_build(struct vm *vm);
 void vm_platform_undo(struct vm *vm);
 enum vm_status vm_vdevs_build(struct vm *vm);
 void vm_vdevs_undo(struct vm *vm);
+/* control_requests.c */
+enum vm_status vm_control_build(struct vm *vm);
+void vm_control_undo(struct vm *vm);
+/* describe.c: NULL for want of memory; the result is the caller's. */
+json_t *vm_describe_device(struct vm *vm, unsigned dev);
+json_t *vm_describe_devices(struct vm *vm);
+json_t *vm_describe(struct vm *vm);
+/* The number of the device called @name, such as "block0"; -1: there is none. */
+int vm_find_device(const struct vm *vm, const char *name);
+/* What was chosen for each device, on standard output. */
+enum vm_status vm_print_choices(struct vm *vm);
 /* lifecycle.c */
+uint64_t vm_now_ns(void);
 enum vm_status vm_signals_build(struct vm *vm);
 void vm_signals_undo(struct vm *vm);
 enum vm_status vm_cpus_build(struct vm *vm);

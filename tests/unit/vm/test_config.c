@@ -242,7 +242,8 @@ static const struct {
 	{ "initrd", "" },
 	{ "gpu", NULL },
 	{ "net", "tap=x" },
-	{ "socket", "x" },
+	{ "dry-run", "yes" },
+	{ "socket", "" },
 	{ "config", "/nowhere/vm.json" },
 	{ "config", "/" },
 };

@@ -1,0 +1,138 @@
+/* control.c - see control.h. */
+#include "control.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "base/log.h"
+
+#define CONTROL_PROTOCOL 1
+#define CONTROL_WAIT_S   60 /* for a reply, and for the end of a VM */
+
+static FILE *control_connect(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	const struct timeval wait = { .tv_sec = CONTROL_WAIT_S };
+	if (strlen(path) >= sizeof(a.sun_path)) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	memcpy(a.sun_path, path, strlen(path));
+	CLEANUP(fd_cleanup) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) ||
+	    connect(fd, (const struct sockaddr *)&a, sizeof(a)))
+		return NULL;
+	FILE *f = fdopen(fd, "r+");
+	if (f)
+		ignore(take_fd(fd)); /* the stream's now */
+	return f;
+}
+
+/* The next line. NULL: it is no JSON, or none came: then *err says why. */
+static json_t *control_line(FILE *f, int *err)
+{
+	char *line = NULL;
+	size_t cap = 0;
+	errno = 0;
+	ssize_t len = getline(&line, &cap, f);
+	*err = len >= 0 ? 0 : errno ? -errno : -ECONNRESET;
+	json_t *o = len > 0 ? json_loadb(line, (size_t)len, 0, NULL) : NULL;
+	free(line);
+	return o;
+}
+
+static bool control_is_greeting(const json_t *hello)
+{
+	return json_integer_value(json_object_get(hello, "control")) == CONTROL_PROTOCOL;
+}
+
+static int control_send(FILE *f, const json_t *request)
+{
+	char *text = json_dumps(request, JSON_COMPACT);
+	if (!text)
+		return -ENOMEM;
+	int n = fprintf(f, "%s\n", text);
+	free(text);
+	return n < 0 || fflush(f) ? -errno : 0;
+}
+
+static int control_exchange(FILE *f, const json_t *request, json_t **reply)
+{
+	int err;
+	json_t *hello = control_line(f, &err);
+	bool is_ours = control_is_greeting(hello);
+	json_decref(hello);
+	if (err)
+		return err;
+	err = is_ours ? control_send(f, request) : -EPROTO;
+	if (!err)
+		*reply = control_line(f, &err);
+	return err ? err : *reply ? 0 : -EPROTO;
+}
+
+/* Until the other end hangs up. */
+static int control_see_end(FILE *f)
+{
+	errno = 0;
+	while (fgetc(f) != EOF)
+		;
+	return errno && errno != ECONNRESET ? -errno : 0;
+}
+
+static const char *control_reason(int err)
+{
+	switch (err) {
+	case -ENOENT:
+	case -ECONNREFUSED:
+		return "no VM listens there; check the path given to 'vmm run --socket'";
+	case -EPROTO:
+		return "what answers there is no VM of this program's version";
+	case -EAGAIN:
+		return "the VM does not answer";
+	case -ECONNRESET:
+		return "the VM hung up";
+	default:
+		return strerror(-err);
+	}
+}
+
+/* The "result" of @reply, or NULL with the reason printed. */
+static json_t *control_result(const char *command, const char *socket, const json_t *reply)
+{
+	json_t *result = json_object_get(reply, "result");
+	if (json_is_true(json_object_get(reply, "ok")) && result)
+		return json_incref(result);
+	const char *text = json_string_value(
+		json_object_get(json_object_get(reply, "error"), "text"));
+	log_error("%s: %s: %s", command, socket, text ? text : "the reply makes no sense");
+	return NULL;
+}
+
+json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end)
+{
+	json_t *reply = NULL, *result = NULL;
+	FILE *f = control_connect(socket);
+	int err = f ? 0 : -errno;
+	if (!err)
+		err = request ? control_exchange(f, request, &reply) : -ENOMEM;
+	if (!err)
+		result = control_result(command, socket, reply);
+	else
+		log_error("%s: %s: %s", command, socket, control_reason(err));
+	if (result && until_end && control_see_end(f)) {
+		log_error("%s: %s: the VM is still busy ending", command, socket);
+		json_decref(result);
+		result = NULL;
+	}
+	if (f)
+		(void)fclose(f); /* nothing is left to be written */
+	json_decref(reply);
+	json_decref(request);
+	return result;
+}

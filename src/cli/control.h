@@ -1,0 +1,21 @@
+/*
+ * control.h - the client of a VM's control socket.
+ *
+ * Layer:   cli
+ * Threads: main only.
+ * Errors:  NULL, with one line printed.
+ * Spec:    docs/control.md.
+ */
+#ifndef CLI_CONTROL_H
+#define CLI_CONTROL_H
+#include <jansson.h>
+#include <stdbool.h>
+
+/*
+ * Send @request (taken over; NULL: out of memory) to the VM at @socket on behalf of @command, and
+ * return the "result" of its reply. @until_end: also wait until the VM hangs up, which it does when
+ * it has ended.
+ */
+json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end);
+
+#endif

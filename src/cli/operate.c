@@ -1,0 +1,255 @@
+/* operate.c - commands that speak to running VMs: stop, powerbtn, status, disk, device. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+#include "cli.h"
+#include "control.h"
+#include "vm/vm.h"
+
+#define OPERATE_MAX_WORDS 64
+
+/* What a command line of these commands is made of. */
+struct operate_args {
+	const char *command;
+	bool is_json, may_shrink;
+	const char *binary;
+	const char *words[OPERATE_MAX_WORDS];
+	int nr_words;
+};
+
+enum { OPERATE_JSON = 256, OPERATE_SHRINK, OPERATE_BINARY };
+#define OPERATE_ALLOW(o) (1u << ((o)-OPERATE_JSON))
+
+static int operate_usage(const char *command, const char *what, const char *why)
+{
+	log_error("%s: %s: %s; 'vmm help %s' shows how", command, what, why, command);
+	return VM_EXIT_USAGE;
+}
+
+/* Words and options may be mixed; @allowed: OPERATE_ALLOW() of each that makes sense. */
+static int operate_parse(struct operate_args *a, unsigned allowed, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "json", no_argument, NULL, OPERATE_JSON },
+		{ "shrink", no_argument, NULL, OPERATE_SHRINK },
+		{ "binary", required_argument, NULL, OPERATE_BINARY },
+		{ 0 },
+	};
+	opterr = 0;
+	optind = 1;
+	for (int opt; (opt = getopt_long(argc, argv, ":", longs, NULL)) != -1;) {
+		if (opt == ':')
+			return operate_usage(a->command, argv[optind - 1], "needs a value");
+		if (opt == '?' || !(allowed & OPERATE_ALLOW(opt)))
+			return operate_usage(a->command, argv[optind - 1], "unknown option");
+		a->is_json |= opt == OPERATE_JSON;
+		a->may_shrink |= opt == OPERATE_SHRINK;
+		if (opt == OPERATE_BINARY)
+			a->binary = optarg;
+	}
+	for (; optind < argc; optind++) {
+		if (a->nr_words == OPERATE_MAX_WORDS)
+			return operate_usage(a->command, argv[optind], "too many arguments");
+		a->words[a->nr_words++] = argv[optind];
+	}
+	return VM_EXIT_OK;
+}
+
+/* Ask each VM from word @first on; @make makes the request anew for each. */
+static int operate_each(const struct operate_args *a, int first, bool until_end,
+			json_t *(*make)(const struct operate_args *a))
+{
+	int status = VM_EXIT_OK;
+	if (first >= a->nr_words)
+		return operate_usage(a->command, "SOCKET", "is missing");
+	for (int i = first; i < a->nr_words; i++) {
+		json_t *result = control_ask(a->command, a->words[i], make(a), until_end);
+		if (!result)
+			status = VM_EXIT_HOST;
+		json_decref(result);
+	}
+	return status;
+}
+
+/* --- stop, powerbtn --- */
+
+static json_t *make_plain(const struct operate_args *a)
+{
+	return json_pack("{s:s}", "do", a->command);
+}
+
+int cmd_stop(int argc, char **argv)
+{
+	struct operate_args a = { .command = argv[0] };
+	int status = operate_parse(&a, 0, argc, argv);
+	return status ? status : operate_each(&a, 0, true, make_plain);
+}
+
+int cmd_powerbtn(int argc, char **argv)
+{
+	struct operate_args a = { .command = argv[0] };
+	int status = operate_parse(&a, 0, argc, argv);
+	return status ? status : operate_each(&a, 0, false, make_plain);
+}
+
+/* --- status, device list --- */
+
+static long long operate_int(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+static const char *operate_text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+	return s ? s : "-";
+}
+
+static void print_device(const json_t *d)
+{
+	const json_t *disk = json_object_get(d, "disk");
+	const char *state = json_is_true(json_object_get(d, "needs_reset")) ? "needs reset"
+			    : json_is_true(json_object_get(d, "driver"))    ? "in use"
+									    : "no driver";
+	printf("%-10s %-8s %s  %s, %lld restarts\n", operate_text(d, "name"),
+	       operate_text(d, "kind"), operate_text(d, "pci"), state, operate_int(d, "restarts"));
+	if (disk)
+		printf("  %s, %lld bytes, %s, engine %s, %lld workers, poll %s\n",
+		       operate_text(disk, "path"), operate_int(disk, "bytes"),
+		       json_is_true(json_object_get(disk, "direct")) ? "direct" : "buffered",
+		       operate_text(disk, "engine"), operate_int(disk, "workers"),
+		       operate_text(disk, "poll"));
+	size_t i;
+	json_t *q, *queues = json_object_get(d, "queues");
+	json_array_foreach(queues, i, q) if (json_is_true(json_object_get(q, "enabled")) &&
+					     json_object_get(q, "requests"))
+		printf("  queue %-3zu %10lld requests %10lld kicks %10lld interrupts\n", i,
+		       operate_int(q, "requests"), operate_int(q, "kicks"),
+		       operate_int(q, "interrupts"));
+}
+
+static void print_devices(const json_t *devices)
+{
+	size_t i;
+	json_t *d;
+	json_array_foreach(devices, i, d) print_device(d);
+}
+
+static int operate_show(struct operate_args *a, const char *request, int first)
+{
+	if (a->nr_words != first + 1)
+		return operate_usage(a->command, "SOCKET", "give one");
+	json_t *r = control_ask(a->command, a->words[first], json_pack("{s:s}", "do", request),
+				false);
+	if (!r)
+		return VM_EXIT_HOST;
+	if (a->is_json) {
+		(void)json_dumpf(r, stdout, JSON_INDENT(1)); /* the flush below tells */
+		printf("\n");
+	} else if (json_is_array(r)) {
+		print_devices(r);
+	} else {
+		printf("%s, up %.1f s, process %lld\n%lld vCPUs, %lld MiB\n",
+		       operate_text(r, "state"), (double)operate_int(r, "uptime_ms") / 1000,
+		       operate_int(r, "process"), operate_int(r, "vcpus"),
+		       operate_int(r, "memory_bytes") >> 20);
+		print_devices(json_object_get(r, "devices"));
+	}
+	json_decref(r);
+	return fflush(stdout) ? VM_EXIT_HOST : VM_EXIT_OK;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	struct operate_args a = { .command = argv[0] };
+	int status = operate_parse(&a, OPERATE_ALLOW(OPERATE_JSON), argc, argv);
+	return status ? status : operate_show(&a, "status", 0);
+}
+
+/* --- disk --- */
+
+/* "0" is device block0. */
+static json_t *operate_disk_name(const char *index)
+{
+	return json_sprintf("block%s", index);
+}
+
+static json_t *make_resize(const struct operate_args *a)
+{
+	return json_pack("{s:s, s:o, s:s, s:b}", "do", "resize", "device",
+			 operate_disk_name(a->words[1]), "bytes", a->words[2], "shrink",
+			 a->may_shrink);
+}
+
+/* "bps=…,iops=…" as members of the request. */
+static json_t *make_limit(const struct operate_args *a)
+{
+	json_t *o = json_pack("{s:s, s:o}", "do", "limit", "device",
+			      operate_disk_name(a->words[1]));
+	char *copy = strdup(a->words[2]), *rest = NULL;
+	int err = !copy || !o;
+	for (char *s = copy ? strtok_r(copy, ",", &rest) : NULL; s && !err;
+	     s = strtok_r(NULL, ",", &rest)) {
+		char *eq = strchr(s, '=');
+		if (eq)
+			*eq = 0;
+		err = json_object_set_new(o, s, json_string(eq ? eq + 1 : ""));
+	}
+	free(copy);
+	if (!err)
+		return o;
+	json_decref(o);
+	return NULL;
+}
+
+static bool operate_is_index(const char *text)
+{
+	return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 4;
+}
+
+int cmd_disk(int argc, char **argv)
+{
+	struct operate_args a = { .command = "disk" };
+	int status = operate_parse(&a, OPERATE_ALLOW(OPERATE_SHRINK), argc, argv);
+	if (status)
+		return status;
+	bool is_resize = a.nr_words && !strcmp(a.words[0], "resize");
+	if (!is_resize && !(a.nr_words && !strcmp(a.words[0], "limit")))
+		return operate_usage("disk", a.nr_words ? a.words[0] : "resize",
+				     "say resize or limit");
+	if (a.nr_words < 3 || !operate_is_index(a.words[1]))
+		return operate_usage("disk", a.nr_words > 1 ? a.words[1] : "INDEX",
+				     "give the number of a disk, from 0, and what it is to be");
+	return operate_each(&a, 3, false, is_resize ? make_resize : make_limit);
+}
+
+/* --- device list, device restart --- */
+
+static json_t *make_restart(const struct operate_args *a)
+{
+	json_t *o = json_pack("{s:s, s:s}", "do", "restart", "device", a->words[1]);
+	if (!o || !a->binary || !json_object_set_new(o, "binary", json_string(a->binary)))
+		return o;
+	json_decref(o);
+	return NULL;
+}
+
+int cmd_device_list(int argc, char **argv)
+{
+	struct operate_args a = { .command = "device" };
+	int status = operate_parse(&a, OPERATE_ALLOW(OPERATE_JSON), argc, argv);
+	return status ? status : operate_show(&a, "devices", 1);
+}
+
+int cmd_device_restart(int argc, char **argv)
+{
+	struct operate_args a = { .command = "device" };
+	int status = operate_parse(&a, OPERATE_ALLOW(OPERATE_BINARY), argc, argv);
+	if (status)
+		return status;
+	if (a.nr_words != 3)
+		return operate_usage("device", "restart", "give the name of a device and a SOCKET");
+	return operate_each(&a, 2, false, make_restart);
+}

@@ -1,0 +1,46 @@
+/*
+ * control.h - the control socket: connections, lines, replies. What requests mean is told by a
+ * function that control_create() is given.
+ *
+ * Layer:   vm
+ * Threads: one, which never waits in here.
+ * Errors:  negative errno from create; a client that breaks the rules is told so or hung up on.
+ * Spec:    docs/control.md.
+ *
+ * A hostile client can cost us CONTROL_MAX_CLIENTS buffers of CONTROL_LINE_BYTES and the reply to
+ * one request each, and nothing else: whoever does not read its replies gets no further requests
+ * served, and when one client more comes, the one that was quiet for the longest time is hung up
+ * on.
+ */
+#ifndef VM_CONTROL_H
+#define VM_CONTROL_H
+#include <jansson.h>
+#include "base/compiler.h"
+
+#define CONTROL_PROTOCOL    1
+#define CONTROL_LINE_BYTES  65536 /* of a request, its newline included */
+#define CONTROL_MAX_CLIENTS 16
+
+struct control; /* from control_create() to control_destroy() */
+
+/*
+ * The reply to @request, an object, which stays the caller's: a new object that has "ok" and not
+ * yet "id". NULL: out of memory.
+ */
+typedef json_t *(*control_answer)(void *ctx, json_t *request);
+
+/* Takes @listener, a non-blocking listening socket, over on success. */
+MUST_CHECK int control_create(struct control **out, int listener, control_answer answer, void *ctx);
+/* Hang up on everybody. NULL is fine. */
+void control_destroy(struct control *c);
+/* To be watched for POLLIN: then control_run() has something to do. */
+int control_fd(const struct control *c);
+/* Do what can be done without waiting, in a bounded time. */
+void control_run(struct control *c);
+
+/* Replies: {"ok": true, "result": @result}, which takes @result over, and {"ok": false, "error":
+ * …}. */
+json_t *control_ok(json_t *result);
+json_t *control_error(const char *code, const char *fmt, ...) PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,89 @@
+/* listen.c - see listen.h. */
+#include "listen.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "vm_priv.h"
+
+static enum vm_status listen_refused(const char *path, const char *why)
+{
+	return vm_fail(VM_EXIT_USAGE, "--socket: %s: %s", path, why);
+}
+
+/* A socket that nobody listens on any more is in the way; anything else is none of our business. */
+static enum vm_status listen_clear(const struct sockaddr_un *a)
+{
+	struct stat st;
+	if (lstat(a->sun_path, &st))
+		return VM_EXIT_OK;
+	if (!S_ISSOCK(st.st_mode))
+		return listen_refused(a->sun_path, "exists and is no socket; give another path");
+	CLEANUP(fd_cleanup) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return vm_fail_errno(-errno, "making a socket");
+	if (!connect(fd, (const struct sockaddr *)a, sizeof(*a)) || errno != ECONNREFUSED)
+		return listen_refused(a->sun_path,
+				      "is in use by another process; give another path");
+	if (unlink(a->sun_path))
+		return listen_refused(a->sun_path, strerror(errno));
+	return VM_EXIT_OK;
+}
+
+static enum vm_status listen_name(const char *path, struct sockaddr_un *a)
+{
+	struct stat st;
+	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	bool is_folder = !stat(path, &st) && S_ISDIR(st.st_mode);
+	int n = is_folder ? snprintf(a->sun_path, sizeof(a->sun_path), "%s/vmm-%d.sock", path,
+				     (int)getpid())
+			  : snprintf(a->sun_path, sizeof(a->sun_path), "%s", path);
+	if (n < 0 || (size_t)n >= sizeof(a->sun_path))
+		return listen_refused(path,
+				      "is too long for a socket; give at most 107 characters");
+	return VM_EXIT_OK;
+}
+
+enum vm_status listen_at(const char *path, int backlog, mode_t mode, int *out,
+			 struct listen_place *place)
+{
+	struct sockaddr_un a;
+	struct stat st;
+	enum vm_status status = listen_name(path, &a);
+	if (!status)
+		status = listen_clear(&a);
+	if (status)
+		return status;
+	CLEANUP(fd_cleanup) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return vm_fail_errno(-errno, "making a socket");
+	/* the file gets its mode from the descriptor: there is no moment at which others may */
+	if (fchmod(fd, mode) || bind(fd, (const struct sockaddr *)&a, sizeof(a)))
+		return listen_refused(a.sun_path, strerror(errno));
+	int err = listen(fd, backlog) || lstat(a.sun_path, &st) ? -errno : 0;
+	if (err) {
+		(void)unlink(a.sun_path); /* or somebody else has */
+		return listen_refused(a.sun_path, strerror(-err));
+	}
+	*place = (struct listen_place){ .dev = st.st_dev, .ino = st.st_ino, .made = st.st_mtim };
+	memcpy(place->path, a.sun_path, sizeof(place->path));
+	*out = take_fd(fd);
+	return VM_EXIT_OK;
+}
+
+void listen_remove(struct listen_place *place)
+{
+	struct stat st;
+	if (!place->path[0] || lstat(place->path, &st))
+		return;
+	bool is_ours = st.st_dev == place->dev && st.st_ino == place->ino &&
+		       st.st_mtim.tv_sec == place->made.tv_sec &&
+		       st.st_mtim.tv_nsec == place->made.tv_nsec;
+	if (is_ours)
+		(void)unlink(place->path); /* somebody else may have tidied up */
+	place->path[0] = 0;
+}

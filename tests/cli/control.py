@@ -1,0 +1,293 @@
+"""The control socket of a running machine: what operators ask for, and clients that mean ill.
+
+usage: python3 -m cli.control VMM GUEST
+"""
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from boot.checks import Report
+from cli.options import Bench, Skip, equal, within
+from support.scratch import run_main, scratch_folder
+
+SKIPPED = 77
+MIB = 1 << 20
+GREETING = b'"control":1}\n'
+
+
+class Client:
+    """A connection that has read the greeting."""
+
+    def __init__(self, path, seconds=30):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(seconds)
+        self.socket.connect(str(path))
+        self.lines = self.socket.makefile("rb")
+        within(GREETING, self.lines.readline(), "greeting")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.lines.close()
+        self.socket.close()
+
+    def say(self, data):
+        self.socket.sendall(data)
+
+    def hear(self):
+        return json.loads(self.lines.readline())
+
+    def ask(self, do, **members):
+        self.say(json.dumps({"id": "x", "do": do, **members}).encode() + b"\n")
+        reply = self.hear()
+        equal(reply["id"], "x", "id")
+        return reply
+
+    def result(self, do, **members):
+        reply = self.ask(do, **members)
+        if not reply["ok"]:
+            raise AssertionError(f"{do} {members}: {reply['error']}")
+        return reply["result"]
+
+    def refused(self, code, do, **members):
+        reply = self.ask(do, **members)
+        equal((reply["ok"], reply.get("error", {}).get("code")), (False, code), f"{do} {members}: {reply}")
+
+
+def command(bench, *words, expect=0):
+    """Run one of our own commands; what it printed, both streams."""
+    done = subprocess.run([bench.vmm, *map(str, words)], capture_output=True, timeout=120, check=False)
+    equal(done.returncode, expect, f"{words}: {done.stderr!r}")
+    if expect and done.stderr.count(b"\n") != 1:
+        raise AssertionError(f"{words}: not one line: {done.stderr!r}")
+    return done.stdout.decode() + done.stderr.decode()
+
+
+def machine(bench, *options):
+    """A running machine with a socket and a disk of 16 MiB."""
+    image = bench.file("disk", 16 * MIB)
+    return bench.running("-s", str(bench.work / "s"), "--block", f"path={image},queues=2", "-c", "2", *options)
+
+
+# --- what operators ask for
+
+
+def status(bench):
+    path = bench.work / "s"
+    with machine(bench, "-m", "300", "--block", "format=null,size=1G,packed,wce=off,iops=100:7,poll=off") as vm:
+        equal(stat.S_IMODE(path.stat().st_mode), 0o600, "mode")
+        with Client(path) as client:
+            got = client.result("status")
+        equal((got["state"], got["vcpus"], got["memory_bytes"]), ("running", 2, 300 * MIB), "status")
+        equal(got["process"], vm.process.pid, "process")
+        equal([d["name"] for d in got["devices"]], ["block0", "block1", "rng"], "devices")
+        first, second = (d["disk"] for d in got["devices"][:2])
+        equal((first["bytes"], first["queues"], first["file"]), (16 * MIB, 2, "file"), "block0")
+        equal((first["rings"], first["write_cache"], first["limits"]["iops"]), ("split", True, None), "block0")
+        equal((second["file"], second["rings"], second["poll"]), ("null", "split or packed", "off"), "block1")
+        equal((second["write_cache"], second["limits"]["iops"], second["limits"]["iops_burst"]), (False, 100, 7), "")
+        within("block1", command(bench, "status", path), "vmm status")
+        equal(json.loads(command(bench, "status", path, "--json"))["vcpus"], 2, "vmm status --json")
+        equal(len(json.loads(command(bench, "device", "list", path, "--json"))), 3, "vmm device list --json")
+
+
+def choices(bench):
+    image = bench.file("disk", 16 * MIB)
+    options = ("--block", f"path={image},direct,queues=3,workers=2,packed,bps=1M", "-s", bench.work / "s", bench.guest)
+    text = command(bench, "run", "--dry-run=text", *options)
+    within("3 queues of 256, split or packed, 2 workers", text, "text")
+    within("direct", text, "text")
+    within("bps 1048576", text, "text")
+    (disk, _) = json.loads(command(bench, "run", "--dry-run", "json", *options))
+    equal((disk["disk"]["workers"], disk["disk"]["limits"]["bps"]), (2, MIB), "json")
+    equal((bench.work / "s").exists(), False, "a socket of a machine that never ran")
+
+
+def stop(bench):
+    path = bench.work / "s"
+    with machine(bench) as vm:
+        command(bench, "stop", path)
+        equal(path.exists(), False, "the socket after vmm stop")
+        equal(vm.wait(), 0, "status")
+    within("no VM listens there", command(bench, "stop", path, expect=1), "nobody there")
+
+
+def stop_by_hand(bench):
+    """Who hangs up at once is heard all the same, and the others are hung up on."""
+    path = bench.work / "s"
+    with machine(bench) as vm, Client(path) as other:
+        with Client(path) as client:
+            client.say(b'{"do":"stop"}\n')
+        equal(vm.wait(), 0, "status")
+        equal(other.lines.readline(), b"", "the other client")
+
+
+def power_button(bench):
+    with machine(bench) as vm:
+        command(bench, "powerbtn", bench.work / "s")  # this guest does not care
+        equal(vm.process.poll(), None, "status")
+
+
+def resize(bench):
+    path, image = bench.work / "s", bench.work / "disk"
+    with machine(bench, "--block", "format=null,size=1G", "--block", f"path={bench.file('ro', MIB)},ro"):
+        command(bench, "disk", "resize", 0, "20M", path)
+        equal(image.stat().st_size, 20 * MIB, "the image")
+        within("shrink", command(bench, "disk", "resize", 0, "8M", path, expect=1), "smaller")
+        equal(image.stat().st_size, 20 * MIB, "the image")
+        command(bench, "disk", "resize", 0, "8M", "--shrink", path)
+        equal(image.stat().st_size, 8 * MIB, "the image")
+        within("no device", command(bench, "disk", "resize", 7, "8M", path, expect=1), "disk 7")
+        with Client(path) as client:
+            equal(client.result("devices")[0]["disk"]["bytes"], 8 * MIB, "told")
+            client.refused("failed", "resize", device="block0", bytes=8 * MIB + 1)
+            client.refused("failed", "resize", device="block1", bytes=2 << 30)
+            client.refused("failed", "resize", device="block2", bytes=2 * MIB)
+            client.refused("not-supported", "resize", device="rng", bytes=MIB)
+            for odd in (0, -1, 1.5, True, None, "8X", "", [], 1 << 62):
+                client.refused("failed" if odd == 1 << 62 else "bad-request", "resize", device="block0", bytes=odd)
+        equal(image.stat().st_size, 8 * MIB, "the image")
+
+
+def limits(bench):
+    path = bench.work / "s"
+    with machine(bench):
+        command(bench, "disk", "limit", 0, "bps=10M:1G,iops=5", path)
+        with Client(path) as client:
+            got = client.result("devices")[0]["disk"]["limits"]
+            equal(got, {"bps": 10 * MIB, "bps_burst": 1 << 30, "iops": 5, "iops_burst": None}, "limits")
+            client.result("limit", device="block0", bps="off")
+            got = client.result("devices")[0]["disk"]["limits"]
+            equal(got, {"bps": None, "bps_burst": None, "iops": 5, "iops_burst": None}, "limits")
+            client.refused("bad-request", "limit", device="block0")
+            client.refused("bad-request", "limit", device="block0", iops=5)
+            client.refused("bad-request", "limit", device="block0", bps="10M", iops="many")
+            client.refused("not-supported", "limit", device="rng", iops="5")
+            client.refused("no-such-device", "limit", device="block1", iops="5")
+            equal(client.result("devices")[0]["disk"]["limits"]["bps"], None, "a refused request changes nothing")
+        within("knows no member", command(bench, "disk", "limit", 0, "speed=1", path, expect=1), "unknown limit")
+
+
+def restart(bench):
+    with machine(bench, "--disable-sandbox"), Client(bench.work / "s") as client:
+        client.refused("not-supported", "restart", device="block0")
+        client.refused("no-such-device", "restart", device="floppy")
+        client.refused("bad-request", "restart")
+        client.refused("bad-request", "restart", device=7)
+
+
+def command_lines(bench):
+    for words in (("stop",), ("status",), ("status", "a", "b"), ("status", "--shrink", "a"), ("powerbtn",),
+                  ("disk",), ("disk", "shrink", "0"), ("disk", "resize"), ("disk", "resize", "x", "1G", "s"),
+                  ("disk", "resize", "0", "1G"), ("disk", "limit", "0"), ("device", "list"),
+                  ("device", "restart", "block0"), ("device", "restart", "a", "b", "c"), ("stop", "--now", "s"),
+                  ("device", "restart", "block0", "s", "--binary")):  # fmt: skip
+        command(bench, *words, expect=2)
+    within("no VM listens", command(bench, "status", bench.work / "nothing", expect=1), "no socket")
+    within("too long", command(bench, "status", "a" * 200, expect=1).lower(), "long path")
+
+
+def path_in_use(bench):
+    path = bench.work / "s"
+    with machine(bench):
+        within("in use", command(bench, "run", "-s", path, bench.guest, expect=2), "a second VM")
+        within("running", command(bench, "status", path), "the first")
+    path.unlink()  # of the machine that was killed
+    path.write_text("precious")
+    within("no socket", command(bench, "run", "-s", path, bench.guest, expect=2), "a file")
+    equal(path.read_text(), "precious", "the file")
+    path.unlink()
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(path))
+    dead.close()
+    with machine(bench):
+        within("running", command(bench, "status", path), "in place of a dead one")
+
+
+# --- clients that mean ill
+
+
+def hostile(bench):
+    path = bench.work / "s"
+    with machine(bench) as vm:
+        half = Client(path)
+        half.say(b'{"do":"st')
+        for data in (b"\0" * 5000, b"a" * MIB, b"\xff\n" * 5000, os.urandom(100000), b"[" * 60000 + b"\n",
+                     b'{"do":"status"}\n' * 5000, b"\n" * 60000):  # fmt: skip
+            with Client(path) as client:
+                with contextlib.suppress(OSError):  # hung up on, or not taken: both are right
+                    client.socket.settimeout(0.2)
+                    client.say(data)  # and read nothing
+        crowd = [Client(path) for _ in range(100)]
+        for client in crowd[::2]:
+            with contextlib.suppress(OSError):  # most have made place for others
+                client.say(b'{"do":"status"}\n{"do":')
+        with Client(path) as client:
+            equal(client.result("status")["state"], "running", "amid the crowd")
+        for client in crowd:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.socket.close()
+        half.socket.close()
+        descriptors = len(list(Path(f"/proc/{vm.process.pid}/fd").iterdir()))
+        with Client(path) as client:
+            for _ in range(200):
+                client.ask("status")
+            now = len(list(Path(f"/proc/{vm.process.pid}/fd").iterdir()))
+        if now > descriptors + 1:
+            raise AssertionError(f"{descriptors} descriptors, then {now}")
+        vm.process.send_signal(signal.SIGTERM)
+        equal(vm.wait(), 0, "status")
+        equal(path.exists(), False, "the socket afterwards")
+
+
+def spammed(bench):
+    """A client that never stops asking does not keep the machine from ending."""
+    path = bench.work / "s"
+    with machine(bench) as vm:
+        greedy = Client(path, seconds=1)
+        greedy.socket.setblocking(False)
+        for _ in range(2000):
+            try:
+                greedy.socket.send(b'{"do":"status"}\n' * 200)
+            except BlockingIOError:
+                break
+        command(bench, "stop", path)
+        equal(vm.wait(), 0, "status")
+        greedy.socket.close()
+
+
+CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, command_lines, path_in_use,
+         hostile, spammed)  # fmt: skip
+
+
+def main(arguments):
+    vmm, guest, *names = arguments
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("skipped: no /dev/kvm that we may use")
+        return SKIPPED
+    report = Report()
+    for case in CASES:
+        if names and case.__name__ not in names:
+            continue
+        with scratch_folder("control") as work:
+            problems = []
+            try:
+                case(Bench(vmm, guest, work))
+            except Skip as skip:
+                print(f"skip {case.__name__}: {skip}")
+                continue
+            except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as problem:
+                problems = [f"{type(problem).__name__}: {problem}"]
+            report.case(case.__name__, problems)
+    return report.exit_status()
+
+
+if __name__ == "__main__":
+    run_main(main)
