@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "base/err.h"
 
@@ -47,6 +48,12 @@ void notifier_set_fn(struct notifier *n, void (*fn)(void *), void *ctx)
 	atomic_store_explicit(&n->fn, fn, memory_order_release);
 }
 
+bool notifier_has_fn(const struct notifier *n)
+{
+	/* acquire: pairs with the release in notifier_set_fn() */
+	return atomic_load_explicit(&n->fn, memory_order_acquire);
+}
+
 void notifier_signal(struct notifier *n)
 {
 	/* acquire: pairs with the release in notifier_set_fn() */
@@ -63,12 +70,14 @@ void notifier_signal(struct notifier *n)
 	/* EAGAIN: the counter is full, hence pending, which is all that was asked */
 }
 
+/* Another process that shares the eventfd can make it a blocking one: so say each time. */
 uint64_t notifier_consume(struct notifier *n)
 {
 	uint64_t count;
+	struct iovec iov = { &count, sizeof(count) };
 	ssize_t got;
 	do {
-		got = read(n->fd, &count, sizeof(count));
+		got = preadv2(n->fd, &iov, 1, -1, RWF_NOWAIT);
 	} while (got < 0 && errno == EINTR);
 	return got == sizeof(count) ? count : 0;
 }

@@ -13,10 +13,11 @@
 #include <stdint.h>
 #include "base/compiler.h"
 
-#define KIB          (1ull << 10)
-#define MIB          (1ull << 20)
-#define GIB          (1ull << 30)
-#define NSEC_PER_SEC 1000000000ull
+#define KIB           (1ull << 10)
+#define MIB           (1ull << 20)
+#define GIB           (1ull << 30)
+#define NSEC_PER_SEC  1000000000ull
+#define NSEC_PER_MSEC 1000000ull
 
 /* *out = a + b (a * b); false when the mathematical result does not fit *out. */
 #define add_ok(a, b, out) (!__builtin_add_overflow((a), (b), (out)))

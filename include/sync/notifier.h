@@ -35,6 +35,12 @@ void notifier_fini(struct notifier *n);
  */
 void notifier_set_fn(struct notifier *n, void (*fn)(void *), void *ctx);
 
+/*
+ * Do signals go to a function now? Whoever else writes to the eventfd (another process) is not
+ * heard then, unless somebody moves what arrives there on with notifier_signal().
+ */
+bool notifier_has_fn(const struct notifier *n);
+
 /* Never blocks, never fails: an eventfd that is already pending stays pending. */
 void notifier_signal(struct notifier *n);
 
