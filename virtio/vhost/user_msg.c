@@ -69,7 +69,7 @@ static int user_msg_fill(int sock, struct user_msg *m, void *to, size_t len)
 	return 0;
 }
 
-int user_msg_recv(int sock, struct user_msg *m)
+int user_msg_recv(int sock, struct user_msg *m, uint32_t direction)
 {
 	uint32_t head = sizeof(m->h);
 	while (m->have < head) {
@@ -78,7 +78,7 @@ int user_msg_recv(int sock, struct user_msg *m)
 			return err;
 	}
 	if ((m->h.flags & VHOST_USER_VERSION_MASK) != VHOST_USER_VERSION ||
-	    (m->h.flags & VHOST_USER_REPLY) || m->h.size > sizeof(m->p))
+	    (m->h.flags & VHOST_USER_REPLY) != direction || m->h.size > sizeof(m->p))
 		return -EPROTO;
 	while (m->have < head + m->h.size) {
 		uint32_t at = m->have - head;
@@ -89,26 +89,28 @@ int user_msg_recv(int sock, struct user_msg *m)
 	return 0;
 }
 
-int user_msg_send(int sock, const struct vhost_user_header *h, const void *payload, int fd)
+int user_msg_send(int sock, const struct vhost_user_header *h, const void *payload, const int *fds,
+		  unsigned nr)
 {
 	union {
 		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
+		char buf[CMSG_SPACE(USER_MSG_MAX_FDS * sizeof(int))];
 	} control = { 0 };
+	BUG_ON(nr > USER_MSG_MAX_FDS);
 	struct iovec iov[2] = {
 		/* sendmsg() only reads */
 		{ (void *)(uintptr_t)h, sizeof(*h) },
 		{ (void *)(uintptr_t)payload, h->size },
 	};
 	struct msghdr hdr = { .msg_iov = iov, .msg_iovlen = 2 };
-	if (fd >= 0) {
+	if (nr) {
 		hdr.msg_control = control.buf;
-		hdr.msg_controllen = sizeof(control.buf);
+		hdr.msg_controllen = CMSG_SPACE(nr * sizeof(int));
 		struct cmsghdr *c = CMSG_FIRSTHDR(&hdr);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+		c->cmsg_len = CMSG_LEN(nr * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, nr * sizeof(int));
 	}
 	ssize_t n;
 	do {

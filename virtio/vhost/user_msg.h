@@ -31,11 +31,14 @@ void user_msg_fini(struct user_msg *m);
 /* Take descriptor @i: -1 if there is none. */
 int user_msg_take_fd(struct user_msg *m, unsigned i);
 
-/* Receive what is there. 0: *m is complete. More descriptors than fit are closed unseen. */
-MUST_CHECK int user_msg_recv(int sock, struct user_msg *m);
+/*
+ * Receive what is there. 0: *m is complete. More descriptors than fit are closed unseen. All come
+ * in one @direction: VHOST_USER_REPLY for answers, 0 for requests.
+ */
+MUST_CHECK int user_msg_recv(int sock, struct user_msg *m, uint32_t direction);
 
-/* Send header and payload, with @fd unless it is -1. */
+/* Send header and payload with the @nr descriptors at @fds. */
 MUST_CHECK int user_msg_send(int sock, const struct vhost_user_header *h, const void *payload,
-			     int fd);
+			     const int *fds, unsigned nr);
 
 #endif

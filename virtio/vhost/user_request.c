@@ -424,7 +424,7 @@ static const struct user_handler user_handlers[VHOST_USER_NR_REQUESTS] = {
 static int user_answer(struct vhost_user_server *s, struct user_msg *m)
 {
 	m->h.flags = VHOST_USER_VERSION | VHOST_USER_REPLY;
-	return user_msg_send(s->sock, &m->h, &m->p, m->nr_fds ? m->fds[0] : -1);
+	return user_msg_send(s->sock, &m->h, &m->p, m->fds, m->nr_fds);
 }
 
 static int user_perform(struct vhost_user_server *s, struct user_msg *m,

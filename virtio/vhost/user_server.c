@@ -74,7 +74,7 @@ static void user_tell_config(struct vhost_user_server *s)
 				       0 };
 	if (generation == s->generation || s->backend_fd < 0)
 		return;
-	if (!user_msg_send(s->backend_fd, &h, NULL, -1))
+	if (!user_msg_send(s->backend_fd, &h, NULL, NULL, 0))
 		s->generation = generation;
 }
 
@@ -91,7 +91,7 @@ static void user_tell_news(struct vhost_user_server *s)
 static int user_receive(struct vhost_user_server *s, struct user_msg *m)
 {
 	for (;;) {
-		int err = user_msg_recv(s->sock, m);
+		int err = user_msg_recv(s->sock, m, 0);
 		if (err)
 			return err == -EAGAIN ? 0 : err;
 		err = user_request(s, m);
