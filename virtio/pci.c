@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_pci.h>
+#include <poll.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,7 @@ static void vpci_irq_mode_changed(struct pci_func *f)
 	for (uint16_t i = 0; i < v->nr_queues; i++)
 		notifier_set_fn(&v->q[i].wire.call, is_msix ? NULL : vpci_intx_queue, v);
 	mutex_unlock(&v->lock);
+	vdev_wires_changed(v->dev);
 	pci_func_set_intx(f, !is_msix && v->isr);
 }
 
@@ -142,8 +144,12 @@ static void vpci_kick(struct virtio_pci *v, uint64_t off)
 	uint64_t idx = off / VPCI_NOTIFY_STEP, one = 1;
 	if (idx >= v->nr_queues)
 		return;
+	/* full is as good as kicked; a vhost-user server shares it, and could let us wait here */
+	struct pollfd p = { .fd = v->q[idx].kick_fd, .events = POLLOUT };
 	ssize_t put;
 	do {
+		if (poll(&p, 1, 0) < 1)
+			return;
 		put = write(v->q[idx].kick_fd, &one, sizeof(one));
 	} while (put < 0 && errno == EINTR);
 }

@@ -48,6 +48,12 @@ void vdev_attach(struct vdev *d, const struct vdev_host_ops *ops, void *host)
 	d->host = host;
 }
 
+void vdev_wires_changed(struct vdev *d)
+{
+	if (d->ops->wires_changed)
+		d->ops->wires_changed(d);
+}
+
 /* --- reset --- */
 
 /* All queues have stopped, and is_finishing keeps everybody else out. */

@@ -35,6 +35,10 @@ struct reactor *vworker_reactor(struct vworker *w);
  */
 void vworker_sync(struct vworker *w);
 
+/* vdev_ops.beat for one worker: it answers from its loop, however long its I/O takes. Any thread.
+ */
+bool vworker_beat(struct vworker *w);
+
 /*
  * A queue on a worker, embedded in the device. The device fills in the first group; the rest is
  * the worker's. All functions run on the worker's thread; the last three may be NULL.

@@ -57,6 +57,16 @@ struct vdev_ops {
 	 * without the lock. False: it is not known here. NULL: never.
 	 */
 	bool (*queue_stats)(struct vdev *d, uint16_t idx, struct vq_stats *out);
+	/*
+	 * Ask every thread that serves queues for a sign of life, without waiting. True: all have
+	 * given the one asked for last. One thread calls it. NULL: no such threads.
+	 */
+	bool (*beat)(struct vdev *d);
+	/*
+	 * The transport's notifiers go another way than before: notifier_has_fn(). Any thread,
+	 * without the lock. NULL: the body signals through notifier_signal() alone, which knows.
+	 */
+	void (*wires_changed)(struct vdev *d);
 	/* All queues have stopped: forget what the driver set. NULL: nothing to forget. */
 	void (*reset)(struct vdev *d);
 	/* Free. All queues have stopped and the transport is gone. */
@@ -130,6 +140,8 @@ void vdev_destroy(struct vdev *d);
 
 /* --- for transports: driver-visible state. All lock inside. --- */
 void vdev_attach(struct vdev *d, const struct vdev_host_ops *ops, void *host);
+/* The notifiers of queue_wires() were switched between eventfd and function. */
+void vdev_wires_changed(struct vdev *d);
 uint64_t vdev_offered(struct vdev *d);
 void vdev_accept(struct vdev *d, unsigned word, uint32_t value); /* 32 bits at @word */
 uint32_t vdev_accepted(struct vdev *d, unsigned word);

@@ -21,7 +21,7 @@ struct fake_vdev {
 	struct vdev dev;
 	unsigned starts[FAKE_QUEUES], stops[FAKE_QUEUES];
 	struct vq_setup setup[FAKE_QUEUES];
-	unsigned resets, destroys;
+	unsigned resets, destroys, wires_changes;
 	int start_err;
 	uint8_t config[FAKE_CONFIG];
 };
@@ -69,6 +69,11 @@ static inline void fake_reset(struct vdev *d)
 	fake_of(d)->resets++;
 }
 
+static inline void fake_wires_changed(struct vdev *d)
+{
+	fake_of(d)->wires_changes++;
+}
+
 static inline void fake_destroy(struct vdev *d)
 {
 	fake_of(d)->destroys++;
@@ -83,6 +88,7 @@ static const struct vdev_ops fake_vdev_ops = {
 	.accept_features = fake_accept,
 	.start = fake_start,
 	.stop = fake_stop,
+	.wires_changed = fake_wires_changed,
 	.reset = fake_reset,
 	.destroy = fake_destroy,
 };

@@ -137,6 +137,15 @@ static void blk_destroy(struct vdev *d)
 	blk_free(b);
 }
 
+static bool blk_beat(struct vdev *d)
+{
+	struct blk *b = container_of(d, struct blk, dev);
+	bool all = true;
+	for (uint16_t i = 0; i < b->nr_workers; i++)
+		all &= vworker_beat(b->workers[i]);
+	return all;
+}
+
 static const struct vdev_ops blk_ops = {
 	.name = "block",
 	.id = VIRTIO_ID_BLOCK,
@@ -145,6 +154,7 @@ static const struct vdev_ops blk_ops = {
 	.start = blk_start,
 	.stop = blk_stop,
 	.queue_stats = blk_queue_stats,
+	.beat = blk_beat,
 	.reset = blk_reset,
 	.destroy = blk_destroy,
 };

@@ -175,6 +175,11 @@ static void console_destroy(struct vdev *d)
 	console_free(con);
 }
 
+static bool console_beat(struct vdev *d)
+{
+	return vworker_beat(container_of(d, struct console, dev)->worker);
+}
+
 static const struct vdev_ops console_ops = {
 	.name = "console",
 	.id = VIRTIO_ID_CONSOLE,
@@ -183,6 +188,7 @@ static const struct vdev_ops console_ops = {
 	.start = console_start,
 	.stop = console_stop,
 	.queue_stats = console_queue_stats,
+	.beat = console_beat,
 	.reset = console_reset,
 	.destroy = console_destroy,
 };

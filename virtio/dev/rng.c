@@ -91,12 +91,18 @@ static void rng_destroy(struct vdev *d)
 	free(container_of(d, struct rng, dev));
 }
 
+static bool rng_beat(struct vdev *d)
+{
+	return vworker_beat(container_of(d, struct rng, dev)->wq.worker);
+}
+
 static const struct vdev_ops rng_ops = {
 	.name = "rng",
 	.id = VIRTIO_ID_RNG,
 	.start = rng_start,
 	.stop = rng_stop,
 	.queue_stats = rng_queue_stats,
+	.beat = rng_beat,
 	.destroy = rng_destroy,
 };
 

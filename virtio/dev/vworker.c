@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "base/err.h"
 #include "base/log.h"
@@ -11,6 +12,8 @@
 struct vworker {
 	struct reactor *reactor;
 	struct thread *thread;
+	struct reactor_msg beat_msg;
+	_Atomic bool is_beat_out; /* beat_msg is on its way */
 };
 
 static void vworker_main(void *arg)
@@ -79,6 +82,22 @@ void vworker_sync(struct vworker *w)
 	while (sem_wait(&mark.is_reached))
 		BUG_ON(errno != EINTR);
 	(void)sem_destroy(&mark.is_reached); /* nobody waits */
+}
+
+static void vworker_on_beat(struct reactor_msg *m)
+{
+	struct vworker *w = container_of(m, struct vworker, beat_msg);
+	/* release: pairs with the exchange in vworker_beat(), whose the message is again */
+	atomic_store_explicit(&w->is_beat_out, false, memory_order_release);
+}
+
+bool vworker_beat(struct vworker *w)
+{
+	if (atomic_exchange_explicit(&w->is_beat_out, true, memory_order_acquire))
+		return false;
+	w->beat_msg.fn = vworker_on_beat;
+	reactor_post(w->reactor, &w->beat_msg);
+	return true;
 }
 
 /*

@@ -46,6 +46,8 @@ struct vhost_user_server {
 	uint8_t status;     /* as the frontend wrote it */
 	uint8_t generation; /* of the configuration space the frontend knows */
 	bool has_told_error;
+	unsigned beat_ms, missed; /* user_beat(): how often, and in a row not answered */
+	uint64_t next_beat_ns;
 	struct user_mem mem;
 	struct user_log log;
 	struct user_ring rings[VDEV_MAX_QUEUES];
@@ -88,6 +90,14 @@ void user_rings_halt(struct vhost_user_server *s);
 bool user_rings_any_running(const struct vhost_user_server *s);
 MUST_CHECK int user_ring_set_call(struct vhost_user_server *s, uint16_t idx, int fd);
 extern const struct vdev_host_ops user_host_ops;
+
+#define USER_BEAT_MS     1000
+#define USER_BEAT_MISSES 10 /* counted, not timed: while we are stopped as well, nobody is late */
+/*
+ * While rings run: ask the device's threads for a sign of life when it is time to. One that gives
+ * none is a bug of ours, and the end of this process. Returns the ms until the next time, -1: none.
+ */
+int user_beat(struct vhost_user_server *s);
 
 /* --- user_request.c --- */
 /* Do what @m says and answer it. An error ends the connection. */

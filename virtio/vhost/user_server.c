@@ -23,6 +23,7 @@ int vhost_user_server_create(struct vhost_user_server **out, struct vdev *d)
 		return -ENOMEM;
 	s->dev = d;
 	s->sock = s->backend_fd = -1;
+	s->beat_ms = USER_BEAT_MS;
 	int err = notifier_init(&s->wake);
 	if (!err)
 		err = user_rings_init(s);
@@ -109,7 +110,7 @@ static int user_converse(struct vhost_user_server *s, struct user_msg *m, int st
 			       { s->wake.fd, POLLIN, 0 },
 			       { stop_fd, POLLIN, 0 } };
 	for (;;) {
-		if (poll(p, 3, -1) < 0)
+		if (poll(p, 3, user_beat(s)) < 0)
 			continue; /* EINTR; nothing else can happen to good descriptors */
 		if (p[2].revents)
 			return -ECANCELED;

@@ -322,6 +322,17 @@ static void a_queue_that_cannot_be_needs_a_reset(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void gives_a_sign_of_life_from_its_loop(void **state)
+{
+	struct fixture *f = *state;
+	assert_true(vworker_beat(f->worker));
+	assert_false(vworker_beat(f->worker)); /* not answered yet */
+	assert_false(vworker_beat(f->worker));
+	passes(1);
+	assert_true(vworker_beat(f->worker));
+	passes(1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +346,7 @@ int main(void)
 		T(a_fault_is_reported_once),
 		T(a_doorbell_that_fails_needs_a_reset),
 		T(a_queue_that_cannot_be_needs_a_reset),
+		T(gives_a_sign_of_life_from_its_loop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

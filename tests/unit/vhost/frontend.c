@@ -69,6 +69,13 @@ static void body_main(void *arg)
 	}
 }
 
+static bool body_beat(struct vdev *d)
+{
+	struct body *b = body_of(d);
+	b->beats++;
+	return !b->is_stuck;
+}
+
 static void body_reset(struct vdev *d)
 {
 	body_of(d)->resets++;
@@ -91,6 +98,7 @@ static const struct vdev_ops body_ops = {
 	.config_write = body_config_write,
 	.start = body_start,
 	.stop = body_stop,
+	.beat = body_beat,
 	.reset = body_reset,
 	.destroy = body_destroy,
 };

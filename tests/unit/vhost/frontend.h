@@ -33,6 +33,8 @@ struct body {
 	struct vdev dev;
 	_Atomic unsigned starts[BODY_QUEUES], stops[BODY_QUEUES], resets;
 	_Atomic bool is_held;
+	_Atomic bool is_stuck; /* gives no sign of life */
+	_Atomic unsigned beats;
 	_Atomic uint16_t next[BODY_QUEUES]; /* where it says it stopped */
 	struct vq_setup setup[BODY_QUEUES];
 	uint8_t config[BODY_CONFIG];

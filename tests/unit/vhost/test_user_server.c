@@ -1,14 +1,18 @@
 /* test_user_server.c - the vhost-user server against a frontend that keeps to the protocol. */
 #include "frontend.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/err.h"
 #include "base/num.h"
+#include "../../../virtio/vhost/user_priv.h"
 
 #define REPLY_ACK (1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK)
 
@@ -350,6 +354,61 @@ static void a_message_may_come_in_pieces(void **state)
 	assert_int_equal(nr, BODY_QUEUES);
 }
 
+static void asks_for_signs_of_life_while_rings_run(void **state)
+{
+	struct rig *r = *state;
+	r->server->beat_ms = 1;
+	go_live(r, V1);
+	assert_int_equal(r->body->beats, 0);
+	fe_start_ring(r, 0, 0);
+	while (r->body->beats < 2 * USER_BEAT_MISSES)
+		(void)usleep(500);
+	/* those that were late, but not for good */
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned before = r->body->beats;
+		r->body->is_stuck = true;
+		while (r->body->beats < before + 3)
+			(void)usleep(500);
+		r->body->is_stuck = false;
+		while (r->body->beats < before + 5)
+			(void)usleep(500);
+	}
+	assert_int_equal(r->result, 1);
+	/* also while it waits for a ring to stop */
+	r->body->is_held = true;
+	unsigned before = r->body->beats;
+	fe_send(r, VHOST_USER_RESET_DEVICE, VHOST_USER_VERSION, NULL, 0, NULL, 0);
+	while (r->body->beats < before + 3)
+		(void)usleep(500);
+	r->body->is_held = false;
+}
+
+static void hang_for_good(void)
+{
+	void *state;
+	(void)signal(SIGABRT, SIG_DFL);
+	(void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
+	(void)rig_setup(&state);
+	struct rig *r = state;
+	r->server->beat_ms = 1;
+	r->body->is_stuck = true;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 0);
+	for (;;)
+		(void)pause();
+}
+
+static void ends_the_process_of_a_worker_that_hangs(void **state)
+{
+	int status = 0;
+	(void)state;
+	pid_t pid = fork();
+	if (!pid)
+		hang_for_good();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -373,6 +432,8 @@ int main(void)
 		TEST(after_a_hang_up_the_next_frontend_finds_all_fresh),
 		TEST(a_stop_ends_the_service_after_what_is_in_flight),
 		TEST(a_message_may_come_in_pieces),
+		TEST(asks_for_signs_of_life_while_rings_run),
+		cmocka_unit_test(ends_the_process_of_a_worker_that_hangs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

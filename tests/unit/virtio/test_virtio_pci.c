@@ -533,9 +533,12 @@ static void vectors_that_do_not_exist_read_back_as_none(void **state)
 static void msix_vectors_carry_the_signals(void **state)
 {
 	struct fixture *f = *state;
+	assert_int_equal(f->fake.wires_changes, 0);
 	enable_msix(f);
+	assert_true(f->fake.wires_changes);
 	put(f, R_CONFIG_VECTOR, 0, 2);
 	go_live(f);
+	assert_false(notifier_has_fn(f->fake.setup[0].call));
 	for (uint16_t i = 0; i < 2; i++) {
 		put(f, R_QUEUE_SELECT, i, 2);
 		put(f, R_QUEUE_VECTOR, i + 1u, 2);
