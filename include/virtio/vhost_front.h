@@ -6,7 +6,8 @@
  * talking after that. connect() and kill() run on the creator's thread during create, later on the
  *          frontend's; both may block, but a stop of the device waits for them.
  * Errors:  negative errno from create. -EPROTO: the server breaks the protocol, or cannot do what
- *          the configuration asks for. -ETIMEDOUT: it does not answer. What connect() returned.
+ *          the configuration asks for. -ENODATA: it has no configuration space, and such a device
+ *          needs one. -ETIMEDOUT: it does not answer. What connect() returned.
  * Spec:    QEMU docs/interop/vhost-user.rst, front end; docs/isolation.md, docs/vhost-user.md.
  *
  * What comes out is a struct vdev like any other. A server that dies, hangs or breaks the protocol
