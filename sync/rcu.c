@@ -4,14 +4,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdlib.h>
-
-/* What rcu_defer() hands to liburcu. */
-struct rcu_deferred {
-	struct rcu_head head;
-	void (*fn)(void *);
-	void *arg;
-};
 
 static pthread_once_t rcu_once = PTHREAD_ONCE_INIT;
 #ifdef RCU_TSAN
@@ -50,22 +42,13 @@ static void rcu_run_deferred(struct rcu_head *head)
 	struct rcu_deferred *d = container_of(head, struct rcu_deferred, head);
 	RCU_TSAN_ACQUIRE(&rcu_tsan_grace);
 	RCU_TSAN_ACQUIRE(d);
-	d->fn(d->arg);
-	free(d);
+	d->fn(d);
 }
 
-void rcu_defer(void (*fn)(void *), void *arg)
+void rcu_defer(struct rcu_deferred *d, void (*fn)(struct rcu_deferred *d))
 {
 	pthread_once(&rcu_once, rcu_start_thread);
-	struct rcu_deferred *d = malloc(sizeof(*d));
-	if (!d) {
-		/* no memory to remember it by: wait here, which a reader must not */
-		rcu_synchronize();
-		fn(arg);
-		return;
-	}
 	d->fn = fn;
-	d->arg = arg;
 	RCU_TSAN_RELEASE(d);
 	urcu_memb_call_rcu(&d->head, rcu_run_deferred);
 }

@@ -5,7 +5,7 @@
  * Threads: readers are registered threads (thread_create() does it; main calls
  *          rcu_enter_thread()). rcu_synchronize() never inside a read section and never on a vCPU
  *          thread; rcu_defer() from any registered thread.
- * Errors:  none. Without memory rcu_defer() waits out the grace period itself.
+ * Errors:  none.
  * Spec:    docs/concurrency.md, "RCU".
  *
  * Together?  everything with everything: freely. Writers of one pointer exclude each other.
@@ -67,8 +67,14 @@ static inline void rcu_unlock(void)
 /* Wait until every reader that was inside a section has left it. */
 void rcu_synchronize(void);
 
-/* Call fn(arg) after a grace period, on a thread of the module's own. */
-void rcu_defer(void (*fn)(void *), void *arg);
+/* Embedded in what is freed later: deferring needs no memory, so it cannot fail on a reader. */
+struct rcu_deferred {
+	struct rcu_head head;
+	void (*fn)(struct rcu_deferred *d);
+};
+
+/* Call fn(d) after a grace period, on a thread of the module's own; @d is its until then. */
+void rcu_defer(struct rcu_deferred *d, void (*fn)(struct rcu_deferred *d));
 
 /* Wait until everything deferred so far has run (teardown, tests). */
 void rcu_drain(void);

@@ -50,6 +50,7 @@ struct bus_table {
 	uint64_t *bases;                 /* sorted */
 	const struct bus_range **ranges; /* in the order of bases */
 	/* control side, once replaced: what goes with it */
+	struct rcu_deferred deferred;
 	struct bus_leaf *dead_leaves;
 	struct bus_range *dead_range;
 	/* RCU */
@@ -155,11 +156,9 @@ static void bus_leaves_free(struct bus_leaf *l)
 }
 
 /* A replaced table, with what only it used. */
-static void bus_table_free(void *table)
+static void bus_table_free(struct rcu_deferred *d)
 {
-	struct bus_table *t = table;
-	if (!t)
-		return;
+	struct bus_table *t = container_of(d, struct bus_table, deferred);
 	bus_leaves_free(t->dead_leaves);
 	bus_range_free(t->dead_range);
 	free(t);
@@ -349,7 +348,7 @@ static void bus_publish(struct bus *b, struct bus_table *t, struct bus_table *ol
 	MUST_HOLD(&b->lock)
 {
 	rcu_publish(b->table, t);
-	rcu_defer(bus_table_free, old);
+	rcu_defer(&old->deferred, bus_table_free);
 }
 
 /* --- changes --- */

@@ -12,6 +12,7 @@
 
 struct snapshot {
 	int a, b;
+	struct rcu_deferred deferred;
 };
 
 static struct snapshot *current;
@@ -36,6 +37,11 @@ static struct snapshot *snapshot_of(int v)
 	return s;
 }
 
+static void free_snapshot(struct rcu_deferred *d)
+{
+	free(container_of(d, struct snapshot, deferred));
+}
+
 static void readers_see_whole_snapshots_while_they_change(void **state)
 {
 	(void)state;
@@ -55,7 +61,7 @@ static void readers_see_whole_snapshots_while_they_change(void **state)
 			old->a = -1; /* a reader still there would see it torn */
 			free(old);
 		} else {
-			rcu_defer(free, old);
+			rcu_defer(&old->deferred, free_snapshot);
 		}
 	}
 	atomic_store(&is_over, true);
@@ -68,6 +74,7 @@ static void readers_see_whole_snapshots_while_they_change(void **state)
 }
 
 struct stay {
+	struct rcu_deferred deferred;
 	sem_t entered, leave;
 	_Atomic bool has_left;
 };
@@ -82,9 +89,9 @@ static void stay_inside(void *arg)
 	rcu_unlock();
 }
 
-static void note_call(void *arg)
+static void note_call(struct rcu_deferred *d)
 {
-	struct stay *s = arg;
+	struct stay *s = container_of(d, struct stay, deferred);
 	assert_true(atomic_load(&s->has_left));
 	sem_post(&s->entered);
 }
@@ -99,7 +106,7 @@ static void a_deferred_call_waits_for_the_reader_inside(void **state)
 	sem_init(&s.leave, 0, 0);
 	assert_int_equal(thread_create(&t, &attr, stay_inside, &s), 0);
 	sem_wait(&s.entered);
-	rcu_defer(note_call, &s);
+	rcu_defer(&s.deferred, note_call);
 	assert_int_equal(sem_trywait(&s.entered), -1);
 	sem_post(&s.leave);
 	rcu_drain();
@@ -108,6 +115,18 @@ static void a_deferred_call_waits_for_the_reader_inside(void **state)
 	thread_join(t);
 	sem_destroy(&s.entered);
 	sem_destroy(&s.leave);
+}
+
+/* A vCPU that moves a BAR defers from within the section its access is dispatched in. */
+static void a_reader_may_defer(void **state)
+{
+	(void)state;
+	struct snapshot *old = snapshot_of(1);
+	rcu_lock();
+	rcu_defer(&old->deferred, free_snapshot);
+	assert_int_equal(old->a, 1); /* still there */
+	rcu_unlock();
+	rcu_drain();
 }
 
 static void sections_nest(void **state)
@@ -125,6 +144,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(readers_see_whole_snapshots_while_they_change),
 		cmocka_unit_test(a_deferred_call_waits_for_the_reader_inside),
+		cmocka_unit_test(a_reader_may_defer),
 		cmocka_unit_test(sections_nest),
 	};
 	rcu_enter_thread();
