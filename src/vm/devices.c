@@ -91,7 +91,7 @@ static int platform_add_serial(struct vm *vm, const struct machine_dev *d,
 		.reactor = vworker_reactor(vm->io),
 		.in_fd = e ? e->in_fd : -1,
 		.out_fd = e ? e->out_fd : -1,
-		.irq = *irq,
+		.irq = { irq_share_chip(vm->serial_irqs), irq->gsi },
 	};
 	BUG_ON(d->index >= VM_NR_SERIAL);
 	int err = serial_create(&vm->serial[d->index], &cfg);
@@ -187,8 +187,11 @@ static int platform_add(struct vm *vm, const struct machine_dev *d)
 
 enum vm_status vm_platform_build(struct vm *vm)
 {
+	int err = irq_share_create(&vm->serial_irqs, hv_irq_chip(vm->hv));
+	if (err)
+		return vm_fail_errno(err, "making the serial ports' interrupts");
 	for (unsigned i = 0; i < machine_nr_devs; i++) {
-		int err = platform_add(vm, &machine_devs[i]);
+		err = platform_add(vm, &machine_devs[i]);
 		if (err)
 			return vm_fail_errno(err, "making a platform device");
 	}
@@ -207,6 +210,7 @@ void vm_platform_undo(struct vm *vm)
 	}
 	for (unsigned i = 0; i < VM_NR_SERIAL; i++)
 		serial_destroy(vm->serial[i]);
+	irq_share_destroy(vm->serial_irqs);
 	rtc_destroy(vm->rtc);
 	i8042_destroy(vm->i8042);
 	acpi_pm_destroy(vm->pm);

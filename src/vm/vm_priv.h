@@ -68,6 +68,7 @@ struct vm {
 	struct vworker *io; /* serial ports and slow devices */
 	struct terminal *terminal;
 	struct endpoint ports[2 * VM_NR_SERIAL];
+	struct irq_share *serial_irqs; /* ports 1 and 3 have one input, 2 and 4 another */
 	struct serial *serial[VM_NR_SERIAL];
 	struct rtc *rtc;
 	struct i8042 *i8042;

@@ -26,6 +26,11 @@
 #define IER_THR   0x02
 #define IIR_NONE  0x01
 #define COM1_PIN  4
+#define COM3      0x3e8
+
+#define PIC_COMMAND  0x20
+#define PIC_READ_IRR 0x0a
+#define PIC_ELCR     0x4d0 /* a bit for each input: by level */
 
 static const uint16_t ports[] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
 
@@ -103,9 +108,49 @@ static enum verdict interrupt(void)
 	return PASS;
 }
 
+/* The level of COM1's input, as the masked interrupt controller of old sees it. */
+static bool is_line_up(void)
+{
+	out8(PIC_COMMAND, PIC_READ_IRR);
+	return in8(PIC_COMMAND) >> COM1_PIN & 1;
+}
+
+static bool reads_thr_empty(uint16_t base)
+{
+	return (in8((uint16_t)(base + UART_IIR)) & 0x0f) == 0x02; /* which takes it back */
+}
+
+/* COM1 and COM3 drive one input: it falls when the last of them lets go. */
+static enum verdict shared_line(void)
+{
+	static const uint16_t both[] = { COM1, COM3 };
+	if (!is_there(COM3))
+		return test_skip("no COM3");
+	for (uint64_t end = clock_after_ms(CLOCK_PATIENCE_MS); !clock_passed(end);)
+		if ((in8(COM1 + UART_LSR) & LSR_EMPTY) == LSR_EMPTY)
+			break; /* all that was printed is out */
+	uint8_t elcr = in8(PIC_ELCR);
+	out8(PIC_ELCR, (uint8_t)(elcr | 1u << COM1_PIN));
+	for (unsigned i = 0; i < 2; i++) {
+		out8((uint16_t)(both[i] + UART_MCR), MCR_OUT2 | 0x03);
+		out8((uint16_t)(both[i] + UART_IER), IER_THR);
+	}
+	bool both_up = is_line_up(), com1 = reads_thr_empty(COM1), one_up = is_line_up();
+	bool com3 = reads_thr_empty(COM3), none_up = is_line_up();
+	for (unsigned i = 0; i < 2; i++)
+		out8((uint16_t)(both[i] + UART_IER), 0);
+	out8(PIC_ELCR, elcr);
+	CHECK(com1 && com3);
+	CHECK(both_up);
+	CHECK(one_up);
+	CHECK(!none_up);
+	return PASS;
+}
+
 const struct test serial_tests[] = {
 	{ "serial.registers", registers },
 	{ "serial.loopback", loopback },
 	{ "serial.interrupt", interrupt },
+	{ "serial.shared-line", shared_line },
 	{ NULL, NULL },
 };
