@@ -21,6 +21,8 @@ static void op_start(struct reactor *r, struct reactor_op *op)
 static void op_issue(struct reactor *r, struct reactor_op *op)
 {
 	r->in_flight++;
+	if (op->state & OP_WAIT)
+		r->nr_waits++;
 	if (unlikely(r->is_stopping && (op->state & OP_WAIT)))
 		op_resolve(r, op, -ECANCELED);
 	else
@@ -51,6 +53,7 @@ void op_done(struct reactor *r, struct reactor_op *op, int32_t res)
 {
 	if (op->state & OP_WAIT) {
 		list_remove(&op->link);
+		r->nr_waits--;
 		if (op->state & OP_CANCEL_WANTED)
 			r->cancels_wanted--;
 	}

@@ -174,7 +174,7 @@ static bool reactor_pass(struct reactor *r)
 /* True: something came up. */
 static bool reactor_spin(struct reactor *r)
 {
-	if (!spin_begin(&r->spin))
+	if (!spin_begin(&r->spin, r->in_flight > r->nr_waits))
 		return false;
 	reactor_count(&r->stats.spins);
 	do {

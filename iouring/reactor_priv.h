@@ -36,6 +36,7 @@ struct reactor {
 	/* reactor's thread */
 	struct uring ring;
 	unsigned in_flight;   /* accepted, not done */
+	unsigned nr_waits;    /* those of them that wait for somebody else */
 	unsigned cancels_out; /* cancel requests whose own completion is to come */
 	unsigned cancels_wanted;
 	bool is_stopping;

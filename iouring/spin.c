@@ -40,7 +40,7 @@ void spin_init(struct spin *s, uint64_t budget_ns)
 		s->calibrate_in = SPIN_PROBATION;
 	}
 	/* the first guess is that it pays: the first misses correct it */
-	s->mean_gap_ns = s->budget_ns / 2;
+	s->mean_gap_ns[false] = s->mean_gap_ns[true] = s->budget_ns / 2;
 }
 
 void spin_fini(struct spin *s)
@@ -84,11 +84,14 @@ static void spin_note_gap(struct spin *s, uint64_t gap_ns)
 {
 	/* capped, so that one long pause is forgotten after a few short ones */
 	gap_ns = min_u64(gap_ns, 4 * s->budget_ns);
-	s->mean_gap_ns = s->mean_gap_ns - s->mean_gap_ns / 8 + gap_ns / 8;
+	uint64_t *mean_ns = &s->mean_gap_ns[s->has_io];
+	*mean_ns = *mean_ns - *mean_ns / 8 + gap_ns / 8;
 }
 
-bool spin_begin(struct spin *s)
+bool spin_begin(struct spin *s, bool has_io)
 {
+	s->has_io = has_io;
+	s->has_spun = false;
 	if (!s->budget_ns)
 		return false;
 	if (s->budget_ns == REACTOR_SPIN_ALWAYS)
@@ -98,7 +101,7 @@ bool spin_begin(struct spin *s)
 		s->penance--;
 		return false;
 	}
-	return s->mean_gap_ns <= s->budget_ns;
+	return s->mean_gap_ns[has_io] <= s->budget_ns;
 }
 
 bool spin_is_over(const struct spin *s)
@@ -116,6 +119,7 @@ void spin_hit(struct spin *s)
 void spin_miss(struct spin *s)
 {
 	struct rusage ru;
+	s->has_spun = true;
 	if (getrusage(RUSAGE_THREAD, &ru))
 		return;
 	bool was_preempted = ru.ru_nivcsw != s->preempted;
@@ -134,7 +138,8 @@ void spin_slept(struct spin *s)
 		return;
 	uint64_t gap_ns = spin_now_ns() - s->idle_since_ns;
 	/* the budget is what a wake-up costs: take it off again */
-	spin_note_gap(s, gap_ns > s->budget_ns ? gap_ns - s->budget_ns : 0);
+	gap_ns = gap_ns > s->budget_ns ? gap_ns - s->budget_ns : 0;
+	spin_note_gap(s, s->has_spun ? max_u64(gap_ns, 2 * s->budget_ns) : gap_ns);
 	if (s->calibrate_in)
 		spin_calibrate(s);
 }

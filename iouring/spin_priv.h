@@ -9,6 +9,9 @@
  * To spin as long as a wake-up costs is never worse than twice the best. An average of the gaps
  * between running dry and the next work tells whether it is likely to pay at all. A gap that was
  * slept through counts without the wake-up, so that slow wake-ups do not talk us out of spinning.
+ * A spin in vain counts for at least two budgets, so that half of the spins must pay. File I/O in
+ * flight makes gaps of its own kind, which say nothing of those between a driver's requests: there
+ * is an average for each. At depth 1 on a disk both alternate.
  * A thread that was preempted while spinning took the CPU from somebody: it stops for a while.
  *
  * An automatic budget is a guess until the cost of a wake-up is known: a fact about the host, so it
@@ -22,9 +25,11 @@
 struct thread;
 
 struct spin {
-	uint64_t budget_ns;   /* 0: never, UINT64_MAX: always */
-	uint64_t mean_gap_ns; /* moving average, one eighth for the newest */
+	uint64_t budget_ns;      /* 0: never, UINT64_MAX: always */
+	uint64_t mean_gap_ns[2]; /* moving averages, one eighth for the newest; by has_io */
 	uint64_t idle_since_ns;
+	bool has_io;      /* while idle now: file I/O is in flight */
+	bool has_spun;    /* in vain, before it sleeps now */
 	unsigned penance; /* sleeps yet to come without spinning */
 	unsigned next_penance;
 	long preempted;        /* involuntary context switches so far */
@@ -36,8 +41,8 @@ struct spin {
 void spin_init(struct spin *s, uint64_t budget_ns);
 /* Joins the thread that measures, if it was ours. Zeroed is fine. */
 void spin_fini(struct spin *s);
-/* Out of work now: is it worth spinning? Starts the clock. */
-bool spin_begin(struct spin *s);
+/* Out of work now, but perhaps for I/O in flight: is it worth spinning? Starts the clock. */
+bool spin_begin(struct spin *s, bool has_io);
 /* Every few rounds of a spin: is the budget spent? */
 bool spin_is_over(const struct spin *s);
 /* Work came while we spun. */

@@ -10,9 +10,9 @@ static void no_budget_means_no_spinning(void **state)
 	(void)state;
 	struct spin s;
 	spin_init(&s, 0);
-	assert_false(spin_begin(&s));
+	assert_false(spin_begin(&s, false));
 	spin_slept(&s);
-	assert_false(spin_begin(&s));
+	assert_false(spin_begin(&s, false));
 }
 
 static void always_means_always(void **state)
@@ -21,7 +21,7 @@ static void always_means_always(void **state)
 	struct spin s;
 	spin_init(&s, REACTOR_SPIN_ALWAYS);
 	for (unsigned i = 0; i < 100; i++) {
-		assert_true(spin_begin(&s));
+		assert_true(spin_begin(&s, false));
 		assert_false(spin_is_over(&s));
 		spin_hit(&s);
 	}
@@ -32,20 +32,61 @@ static void long_gaps_stop_it_and_short_ones_bring_it_back(void **state)
 	(void)state;
 	struct spin s;
 	spin_init(&s, BUDGET_NS);
-	assert_true(spin_begin(&s));
+	assert_true(spin_begin(&s, false));
 	unsigned slept = 0;
-	while (spin_begin(&s) && slept < 100) { /* each gap far beyond the budget */
+	while (spin_begin(&s, false) && slept < 100) { /* each gap far beyond the budget */
 		s.idle_since_ns -= 1000 * BUDGET_NS;
 		spin_slept(&s);
 		slept++;
 	}
 	assert_in_range(slept, 1, 10);
 	unsigned short_gaps = 0;
-	while (!spin_begin(&s) && short_gaps < 100) { /* a wake-up's worth of sleep: no gap */
+	while (!spin_begin(&s, false) &&
+	       short_gaps < 100) { /* a wake-up's worth of sleep: no gap */
 		spin_slept(&s);
 		short_gaps++;
 	}
 	assert_in_range(short_gaps, 1, 40);
+}
+
+/* Depth 1 on a disk: the driver answers at once, the disk takes its time. */
+static void gaps_of_the_disk_are_told_from_those_of_the_driver(void **state)
+{
+	(void)state;
+	struct spin s;
+	spin_init(&s, BUDGET_NS);
+	unsigned in_vain = 0;
+	for (unsigned i = 0; i < 100; i++) {
+		if (spin_begin(&s, true)) {
+			in_vain++;
+			spin_miss(&s);
+		}
+		s.penance = 0;
+		s.idle_since_ns -= 3 * BUDGET_NS;
+		spin_slept(&s);
+		assert_true(spin_begin(&s, false));
+		spin_hit(&s);
+	}
+	assert_in_range(in_vain, 1, 10);
+}
+
+/* What was waited for came just after each spin: without the wake-up the gap looks like none. */
+static void spins_in_vain_end_though_the_gaps_look_short(void **state)
+{
+	(void)state;
+	struct spin s;
+	spin_init(&s, BUDGET_NS);
+	unsigned in_vain = 0;
+	for (unsigned i = 0; i < 100; i++) {
+		if (spin_begin(&s, false)) {
+			in_vain++;
+			spin_miss(&s);
+		}
+		s.penance = 0;
+		s.idle_since_ns -= BUDGET_NS;
+		spin_slept(&s);
+	}
+	assert_in_range(in_vain, 1, 60);
 }
 
 static void the_budget_ends(void **state)
@@ -53,7 +94,7 @@ static void the_budget_ends(void **state)
 	(void)state;
 	struct spin s;
 	spin_init(&s, BUDGET_NS);
-	assert_true(spin_begin(&s));
+	assert_true(spin_begin(&s, false));
 	s.idle_since_ns -= BUDGET_NS;
 	assert_true(spin_is_over(&s));
 }
@@ -71,7 +112,7 @@ static void who_is_preempted_while_spinning_gives_way(void **state)
 	spin_miss(&s);
 	unsigned first = s.penance;
 	assert_true(first > quiet);
-	assert_false(spin_begin(&s));
+	assert_false(spin_begin(&s, false));
 	assert_int_equal(s.penance, first - 1);
 	s.preempted--;
 	spin_miss(&s);
@@ -100,7 +141,7 @@ static void an_automatic_budget_is_measured_after_some_sleeps(void **state)
 	unsigned sleeps = 0;
 	while (!s.calibrator && sleeps < 1000) {
 		assert_int_equal(s.budget_ns, guess_ns);
-		(void)spin_begin(&s);
+		(void)spin_begin(&s, false);
 		spin_slept(&s);
 		sleeps++;
 	}
@@ -210,6 +251,8 @@ int main(void)
 		cmocka_unit_test(no_budget_means_no_spinning),
 		cmocka_unit_test(always_means_always),
 		cmocka_unit_test(long_gaps_stop_it_and_short_ones_bring_it_back),
+		cmocka_unit_test(gaps_of_the_disk_are_told_from_those_of_the_driver),
+		cmocka_unit_test(spins_in_vain_end_though_the_gaps_look_short),
 		cmocka_unit_test(the_budget_ends),
 		cmocka_unit_test(who_is_preempted_while_spinning_gives_way),
 		cmocka_unit_test(a_wake_up_is_measured_within_reason),
