@@ -167,6 +167,19 @@ void reactor_writev(struct reactor *r, struct reactor_op *op, int fd, const stru
 	op_rw(r, op, true, fd, iov, nr, off, rwf_flags);
 }
 
+void reactor_writev_cached(struct reactor *r, struct reactor_op *op, int fd,
+			   const struct iovec *iov, unsigned nr, int64_t off)
+{
+	int32_t res;
+	if (r->pool || !inline_write(&r->inline_writes, r->sys, fd, iov, nr, off, &res)) {
+		op_rw(r, op, true, fd, iov, nr, off, 0);
+		return;
+	}
+	op->state = 0;
+	r->in_flight++;
+	op_resolve(r, op, res);
+}
+
 static void op_other(struct reactor *r, struct reactor_op *op, const struct reactor_op *what)
 {
 	op->code = what->code;

@@ -261,6 +261,7 @@ int reactor_create_with(struct reactor **out, const struct reactor_config *cfg,
 		return -ENOMEM;
 	memset(r, 0, sizeof(*r));
 	r->cfg = *cfg;
+	r->sys = sys;
 	list_init(&r->sources);
 	list_init(&r->waits);
 	list_init(&r->backlog);

@@ -13,6 +13,7 @@
 #ifndef IOURING_REACTOR_PRIV_H
 #define IOURING_REACTOR_PRIV_H
 #include "iouring/reactor.h"
+#include "inline_priv.h"
 #include "ring_priv.h"
 #include "spin_priv.h"
 
@@ -32,6 +33,7 @@ struct reactor {
 	/* immutable after create */
 	struct reactor_config cfg;
 	struct pool *pool; /* NULL: the ring */
+	const struct uring_sys *sys;
 	int mail_fd;
 	/* reactor's thread */
 	struct uring ring;
@@ -46,6 +48,7 @@ struct reactor {
 	struct iovec mail_iov;
 	uint64_t mail_count;
 	struct spin spin;
+	struct inline_writes inline_writes;
 	struct reactor_stats stats;
 	/* any thread */
 	struct mpsc mail;

@@ -31,6 +31,7 @@ const struct uring_sys uring_sys_real = {
 	.setup = uring_sys_setup,
 	.enter = uring_sys_enter,
 	.reg = uring_sys_register,
+	.writev = pwritev2,
 };
 
 #define URING_SIZES (IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)

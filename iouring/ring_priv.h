@@ -11,6 +11,7 @@
 #include <liburing.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 #include "base/compiler.h"
 
 /* The system calls, so that a test can script them. Each returns its result or negative errno. */
@@ -18,6 +19,7 @@ struct uring_sys {
 	int (*setup)(unsigned entries, struct io_uring *io, struct io_uring_params *p);
 	int (*enter)(unsigned fd, unsigned submit, unsigned wait_for, unsigned flags);
 	int (*reg)(unsigned fd, unsigned op, void *arg, unsigned nr);
+	ssize_t (*writev)(int fd, const struct iovec *iov, int nr, off_t off, int flags);
 };
 extern const struct uring_sys uring_sys_real;
 

@@ -118,6 +118,13 @@ void reactor_readv(struct reactor *r, struct reactor_op *op, int fd, const struc
 		   unsigned nr, int64_t off);
 void reactor_writev(struct reactor *r, struct reactor_op *op, int fd, const struct iovec *iov,
 		    unsigned nr, int64_t off, int rwf_flags);
+/*
+ * As reactor_writev() without flags, for a regular file that is not O_DIRECT. Where the kernel
+ * would have another thread do such a write the reactor's own may do it instead, inside this call,
+ * while experience says that it will not block. All such writes of a reactor go to one file.
+ */
+void reactor_writev_cached(struct reactor *r, struct reactor_op *op, int fd,
+			   const struct iovec *iov, unsigned nr, int64_t off);
 void reactor_fdatasync(struct reactor *r, struct reactor_op *op, int fd);
 void reactor_fallocate(struct reactor *r, struct reactor_op *op, int fd, int mode, uint64_t off,
 		       uint64_t len);

@@ -168,8 +168,13 @@ static void blk_rw_step(struct blk_req *r)
 	}
 	if (r->bounce)
 		blk_copy_from_data(r, 0, r->bounce, r->one.iov_len);
-	reactor_writev(rx, &r->op, fd, iov, nr, (int64_t)r->off,
-		       blk_is_write_through(r->bq) ? RWF_DSYNC : 0);
+	const struct afile *f = &r->bq->b->file;
+	if (blk_is_write_through(r->bq))
+		reactor_writev(rx, &r->op, fd, iov, nr, (int64_t)r->off, RWF_DSYNC);
+	else if (f->is_direct || f->is_blockdev)
+		reactor_writev(rx, &r->op, fd, iov, nr, (int64_t)r->off, 0);
+	else
+		reactor_writev_cached(rx, &r->op, fd, iov, nr, (int64_t)r->off);
 }
 
 void blk_rw_begin(struct blk_req *r)

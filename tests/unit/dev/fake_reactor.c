@@ -127,6 +127,12 @@ void reactor_writev(struct reactor *r, struct reactor_op *op, int fd, const stru
 				    .flags = rwf_flags });
 }
 
+void reactor_writev_cached(struct reactor *r, struct reactor_op *op, int fd,
+			   const struct iovec *iov, unsigned nr, int64_t off)
+{
+	reactor_writev(r, op, fd, iov, nr, off, 0);
+}
+
 void reactor_fdatasync(struct reactor *r, struct reactor_op *op, int fd)
 {
 	fake_ask(r, op, &(struct fake_op){ .kind = FAKE_SYNC, .fd = fd });
