@@ -142,7 +142,7 @@ class DebianBoots:
         for scenario in self.scenarios:
             self._prepare(scenario)
         todo = self.scenarios
-        end_s = time.monotonic() + 300 + 60 * sum(len(self._runs(scenario)) for scenario in todo)
+        end_s = time.monotonic() + 300 + 120 * sum(len(self._runs(scenario)) for scenario in todo)
         while True:
             self.host.run_once(self.script(todo), outcome, end_s - time.monotonic())
             todo = [scenario for scenario in todo if not self._is_done(scenario)]
