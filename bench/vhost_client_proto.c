@@ -10,80 +10,67 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "../virtio/vhost/user_wire.h"
+#include "../virtio/vhost/user_msg.h"
 #include "vhost_client.h"
 
 #define USER_BASE 0x7e0000000000ull
 #define PATIENCE  30000 /* ms for a server to appear */
 
-static void send_msg(struct client *c, uint32_t request, uint32_t flags, const void *p,
-		     uint32_t len, int fd)
+/* Until the socket can @events, or its other end is gone. */
+static void wait_for(const struct client *c, short events)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct vhost_user_header h = { request, VHOST_USER_VERSION | flags, len };
-	struct iovec iov[2] = { { &h, sizeof(h) }, { (void *)(uintptr_t)p, len } };
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
-	if (fd >= 0) {
-		m.msg_control = control.buf;
-		m.msg_controllen = sizeof(control.buf);
-		struct cmsghdr *k = CMSG_FIRSTHDR(&m);
-		k->cmsg_level = SOL_SOCKET;
-		k->cmsg_type = SCM_RIGHTS;
-		k->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(k), &fd, sizeof(fd));
-	}
-	/* a server that died is noticed by the answer, or by the loop */
-	if (sendmsg(c->sock, &m, MSG_NOSIGNAL) < 0 && !c->o.has_reconnect)
-		client_die("message %u: %s", request, strerror(errno));
+	(void)poll(&(struct pollfd){ c->sock, events, 0 }, 1, -1);
 }
 
-/* False: the server is gone. */
+static void send_msg(struct client *c, uint32_t request, const void *p, uint32_t len, int fd)
+{
+	const struct vhost_user_header h = { request, VHOST_USER_VERSION, len };
+	int err;
+	while ((err = user_msg_send(c->sock, &h, p, &fd, fd >= 0)) == -EAGAIN)
+		wait_for(c, POLLOUT);
+	/* a server that died is noticed by the answer, or by the loop */
+	if (err && !c->o.has_reconnect)
+		client_die("message %u: %s", request, strerror(-err));
+}
+
+/* The answer to @request. False: the server is gone. */
 static bool recv_msg(struct client *c, uint32_t request, void *p, uint32_t room, int *fd)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct vhost_user_header h;
-	struct iovec iov = { &h, sizeof(h) };
-	struct msghdr m = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.buf,
-			    .msg_controllen = sizeof(control.buf) };
-	ssize_t n = recvmsg(c->sock, &m, MSG_WAITALL);
-	if (n != sizeof(h)) {
-		if (!c->o.has_reconnect)
-			client_die("message %u: the server hung up", request);
-		return false;
-	}
-	if (h.request != request || h.size > room)
-		client_die("message %u: answered by %u with %u bytes", request, h.request, h.size);
-	if (h.size && recv(c->sock, p, h.size, MSG_WAITALL) != (ssize_t)h.size)
-		return false;
-	struct cmsghdr *k = CMSG_FIRSTHDR(&m);
-	if (fd && k)
-		memcpy(fd, CMSG_DATA(k), sizeof(*fd));
-	return true;
+	struct user_msg m;
+	int err;
+	user_msg_init(&m);
+	while ((err = user_msg_recv(c->sock, &m, VHOST_USER_REPLY)) == -EAGAIN)
+		wait_for(c, POLLIN);
+	if (err == -EPROTO)
+		client_die("message %u: what came is no answer", request);
+	if (err && !c->o.has_reconnect)
+		client_die("message %u: the server hung up", request);
+	if (!err && (m.h.request != request || m.h.size > room))
+		client_die("message %u: answered by %u with %u bytes", request, m.h.request,
+			   m.h.size);
+	if (!err)
+		memcpy(p, &m.p, m.h.size);
+	if (!err && fd)
+		*fd = user_msg_take_fd(&m, 0);
+	user_msg_fini(&m);
+	return !err;
 }
 
 static bool get_u64(struct client *c, uint32_t request, uint64_t *v)
 {
-	send_msg(c, request, 0, NULL, 0, -1);
+	send_msg(c, request, NULL, 0, -1);
 	return recv_msg(c, request, v, sizeof(*v), NULL);
 }
 
 static void set_u64(struct client *c, uint32_t request, uint64_t v, int fd)
 {
-	send_msg(c, request, 0, &v, sizeof(v), fd);
+	send_msg(c, request, &v, sizeof(v), fd);
 }
 
 static void set_state(struct client *c, uint32_t request, uint32_t idx, uint32_t num)
 {
 	struct vhost_user_vring_state s = { idx, num };
-	send_msg(c, request, 0, &s, sizeof(s), -1);
+	send_msg(c, request, &s, sizeof(s), -1);
 }
 
 /* --- memory --- */
@@ -172,7 +159,7 @@ static bool negotiate(struct client *c)
 	if (c->o.is_packed && !(c->features >> VIRTIO_F_RING_PACKED & 1))
 		client_die("the server has no packed rings");
 	set_u64(c, VHOST_USER_SET_PROTOCOL_FEATURES, c->protocol, -1);
-	send_msg(c, VHOST_USER_SET_OWNER, 0, NULL, 0, -1);
+	send_msg(c, VHOST_USER_SET_OWNER, NULL, 0, -1);
 	set_u64(c, VHOST_USER_SET_FEATURES, c->features, -1);
 	return true;
 }
@@ -180,7 +167,7 @@ static bool negotiate(struct client *c)
 static bool read_capacity(struct client *c)
 {
 	struct vhost_user_config_space s = { 0, 8, 0, { 0 } };
-	send_msg(c, VHOST_USER_GET_CONFIG, 0, &s, 12 + 8, -1);
+	send_msg(c, VHOST_USER_GET_CONFIG, &s, 12 + 8, -1);
 	if (!recv_msg(c, VHOST_USER_GET_CONFIG, &s, sizeof(s), NULL))
 		return false;
 	uint64_t sectors;
@@ -199,13 +186,13 @@ static bool share_log(struct client *c)
 	}
 	if (!c->log) {
 		struct vhost_user_inflight in = { 0, 0, (uint16_t)c->o.queues, CLIENT_RING, 0 };
-		send_msg(c, VHOST_USER_GET_INFLIGHT_FD, 0, &in, sizeof(in), -1);
+		send_msg(c, VHOST_USER_GET_INFLIGHT_FD, &in, sizeof(in), -1);
 		if (!recv_msg(c, VHOST_USER_GET_INFLIGHT_FD, &in, sizeof(in), &c->log_fd))
 			return false;
 		c->log = malloc(sizeof(in));
 		*c->log = in;
 	}
-	send_msg(c, VHOST_USER_SET_INFLIGHT_FD, 0, c->log, sizeof(*c->log), c->log_fd);
+	send_msg(c, VHOST_USER_SET_INFLIGHT_FD, c->log, sizeof(*c->log), c->log_fd);
 	return true;
 }
 
@@ -218,7 +205,7 @@ static void start_queue(struct client *c, uint32_t i)
 	uint32_t base = c->o.is_packed ? 0x80008000u : le16toh(q->used->idx);
 	set_state(c, VHOST_USER_SET_VRING_NUM, i, CLIENT_RING);
 	set_state(c, VHOST_USER_SET_VRING_BASE, i, base);
-	send_msg(c, VHOST_USER_SET_VRING_ADDR, 0, &a, sizeof(a), -1);
+	send_msg(c, VHOST_USER_SET_VRING_ADDR, &a, sizeof(a), -1);
 	/* a client that polls does not ask for calls; but some servers insist on the descriptor */
 	set_u64(c, VHOST_USER_SET_VRING_CALL, i, q->call);
 	set_u64(c, VHOST_USER_SET_VRING_KICK, i, q->kick);
@@ -231,7 +218,7 @@ static bool hand_over(struct client *c)
 	uint64_t v;
 	if (!negotiate(c) || !read_capacity(c) || !share_log(c))
 		return false;
-	send_msg(c, VHOST_USER_SET_MEM_TABLE, 0, &t, 8 + sizeof(t.r[0]), c->mem_fd);
+	send_msg(c, VHOST_USER_SET_MEM_TABLE, &t, 8 + sizeof(t.r[0]), c->mem_fd);
 	for (uint32_t i = 0; i < c->o.queues; i++)
 		start_queue(c, i);
 	return get_u64(c, VHOST_USER_GET_FEATURES, &v); /* all before has been done */

@@ -24,6 +24,7 @@ from support.scratch import run_main
 
 BACKENDS = ("null", "file", "direct")
 IMAGE_MIB = 512
+RECORD = "compare.json"
 
 
 class Context:
@@ -157,18 +158,20 @@ def measure(options):
         verify(groups)
         progress = Progress(estimate(groups, options.rounds + (0 if options.quick else 1)))
         load = os.getloadavg()[0]
-        run_rounds(groups, options.rounds, results, progress)
+        for done in run_rounds(groups, options.rounds, results, progress):
+            rounds = f"{done} interleaved round{'s' if done > 1 else ''} of {options.seconds:g} s"
+            about = f"{report.host()}; {kind}; medians and quartiles of {rounds}; load {load:.0f} to {os.getloadavg()[0]:.0f}"
+            report.save(results, options.out / RECORD, about)  # for --redraw, should this be cut short
         if not options.quick:
             count(groups, results, progress)
         progress.end()
-    rounds = f"{options.rounds} interleaved round{'s' if options.rounds > 1 else ''} of {options.seconds:g} s"
-    return results, f"{report.host()}; {kind}; medians and quartiles of {rounds}; load {load:.0f} to {os.getloadavg()[0]:.0f}"
+    return results, about
 
 
 def main(arguments):
     options = parse(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    record = options.out / "compare.json"
+    record = options.out / RECORD
     if options.redraw:
         results = Results()
         about = report.load(record, results)

@@ -94,7 +94,7 @@ def in_turn(items, number):
 
 
 def run_rounds(groups, rounds, results, progress):
-    """Every cell of every group by every peer, @rounds times."""
+    """Every cell of every group by every peer, @rounds times; yields the number of each round that is done."""
     for number in range(rounds):
         for group in groups:
             progress.step(f"round {number + 1} of {rounds}: {group.name}: start", group.start_seconds)
@@ -106,7 +106,7 @@ def run_rounds(groups, rounds, results, progress):
                         figures = group.measure(place, cell)
                         figures["load"] = os.getloadavg()[0]
                         results.add(cell.key, peer, figures)
-    return results
+        yield number + 1
 
 
 def estimate(groups, rounds):
