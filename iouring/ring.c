@@ -194,8 +194,22 @@ static unsigned uring_publish(struct uring *u)
 	return sq->sqe_tail - *sq->khead;
 }
 
+/*
+ * Whoever completes something for us queues the work first and raises the flag then. If we enter in
+ * between, the work is done and the flag comes up afterwards, with nothing left that would take it
+ * down again: each look would find "work" and each enter nothing. What is queued when we enter is
+ * done whether the flag is up or not, so take it down before.
+ */
+static void uring_lower_taskrun(struct uring *u)
+{
+	unsigned *flags = u->io.sq.kflags;
+	if (__atomic_load_n(flags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN)
+		(void)__atomic_fetch_and(flags, ~IORING_SQ_TASKRUN, __ATOMIC_SEQ_CST);
+}
+
 int uring_enter(struct uring *u, bool wait)
 {
+	uring_lower_taskrun(u);
 	for (;;) {
 		unsigned queued = uring_publish(u);
 		int got = u->sys->enter(u->enter_fd, queued, wait ? 1 : 0,

@@ -221,6 +221,24 @@ static void a_ring_that_cannot_be_tuned_works_as_well(void **state)
 	work_through(&sys);
 }
 
+/* --- the flag that asks for an enter --- */
+
+static void a_flag_that_came_too_late_is_taken_down(void **state)
+{
+	(void)state;
+	struct uring u;
+	if (uring_init(&u, 8, &uring_sys_real))
+		skip();
+	uring_enable(&u, 0);
+	assert_false(uring_wants_enter(&u));
+	(void)__atomic_fetch_or(u.io.sq.kflags, IORING_SQ_TASKRUN, __ATOMIC_SEQ_CST);
+	assert_true(uring_wants_enter(&u));
+	assert_int_equal(uring_enter(&u, false), 0);
+	assert_false(uring_wants_enter(&u));
+	uring_disable(&u);
+	uring_fini(&u);
+}
+
 /* --- restrictions --- */
 
 /* What the kernel says of @opcode, submitted beside the reactor's own operations. */
@@ -405,6 +423,7 @@ int main(void)
 		cmocka_unit_test(a_host_without_io_uring_gets_the_pool_or_an_error),
 		cmocka_unit_test(other_failures_are_not_papered_over),
 		cmocka_unit_test(a_kernel_too_old_for_our_operations_counts_as_without),
+		cmocka_unit_test(a_flag_that_came_too_late_is_taken_down),
 		cmocka_unit_test(a_ring_does_what_is_listed_and_nothing_else),
 		cmocka_unit_test(only_a_kernel_that_knows_no_restrictions_goes_without),
 		cmocka_unit_test(an_interrupted_operation_is_started_again),
