@@ -75,8 +75,10 @@ static void serve(struct bench_queue *b)
 {
 	struct vq_chain *c[MAX_BATCH];
 	unsigned n = 0;
-	while (n < b->batch && vq_pop(b->q, &c[n]) == 1)
-		n++;
+	for (int got = 1; n < b->batch && got > 0; n += (unsigned)got) {
+		got = vq_pop_batch(b->q, &c[n], b->batch - n);
+		BUG_ON(got < 0);
+	}
 	BUG_ON(n != b->batch);
 	for (unsigned i = 0; i < n; i++)
 		vq_push(b->q, c[i], 4097);

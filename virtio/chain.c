@@ -8,7 +8,6 @@ int vq_break(struct vq *q)
 	if (!q->is_dead)
 		vq_count(&q->stats.errors, 1);
 	q->is_dead = true;
-	q->avail_seen = q->last_avail; /* vq_pop() comes by the check in its slow path */
 	return -EBADMSG;
 }
 
@@ -19,6 +18,8 @@ void *vq_translate_slow(struct vq *q, uint64_t addr, uint64_t len)
 		return NULL;
 	for (unsigned i = 0; i < q->map->nr; i++) {
 		if (addr >= q->map->r[i].start && addr < q->map->r[i].end) {
+			q->other_start = q->hit_start;
+			q->other_len = q->hit_len;
 			q->hit_start = q->map->r[i].start;
 			q->hit_len = q->map->r[i].end - q->map->r[i].start;
 		}
@@ -54,7 +55,8 @@ struct iovec *vq_grow(struct vq *q, struct vq_slot *s, uint32_t nr)
 	if (!to)
 		return NULL;
 	memcpy(to, s->c.iov, nr * sizeof(*to));
-	vq_slot_free_block(q, s);
+	if (s->c.iov != s->c.small)
+		vq_shrink(q, s);
 	s->c.iov = to;
 	s->block = block;
 	return to;

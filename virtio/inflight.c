@@ -2,22 +2,23 @@
 #include <stdlib.h>
 #include "base/num.h"
 #include "inflight_priv.h"
+#include "walk_priv.h"
 
 /* A store that stays before the ones after it. The reader is whoever maps this after our death. */
 #define log_store(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 
 /* --- split --- */
 
-static int log_split_pop(struct vq *q, struct vq_chain **out)
+static int log_split_pop(struct vq *q, struct vq_chain **out, unsigned max)
 {
 	struct vq_log *l = q->log;
-	int got = vq_split_pop(q, out);
-	if (got <= 0)
-		return got;
-	struct inflight_split_desc *d = &l->split->desc[(*out)->head];
-	d->counter = l->counter++;
-	log_store(&d->is_inflight, 1);
-	return 1;
+	int got = vq_split_pop(q, out, max);
+	for (int i = 0; i < got; i++) {
+		struct inflight_split_desc *d = &l->split->desc[out[i]->head];
+		d->counter = l->counter++;
+		log_store(&d->is_inflight, 1);
+	}
+	return got;
 }
 
 static void log_split_push(struct vq_log *l, uint16_t head)
@@ -70,18 +71,20 @@ static uint16_t log_packed_note(struct vq *q, uint16_t at, uint16_t nr)
 }
 
 /* An entry is taken from where results still to be published put theirs: so those go first. */
-static int log_packed_pop(struct vq *q, struct vq_chain **out)
+static int log_packed_pop(struct vq *q, struct vq_chain **out, unsigned max)
 {
 	struct vq_log *l = q->log;
-	if (q->has_results && vq_log_publish(q))
+	if (vq_packed_has_results(q) && vq_log_publish(q))
 		l->owes_signal = true;
-	uint16_t at = q->last_avail;
-	int got = vq_packed_pop(q, out);
-	if (got <= 0)
-		return got;
-	struct vq_slot *s = container_of(*out, struct vq_slot, c);
-	l->entry_of[s - q->slots] = log_packed_note(q, at, s->nr_descs);
-	return 1;
+	uint32_t at = q->last_avail;
+	int got = vq_packed_pop(q, out, max);
+	for (int i = 0; i < got; i++) {
+		struct vq_slot *s = container_of(out[i], struct vq_slot, c);
+		l->entry_of[s - q->slots] = log_packed_note(q, (uint16_t)at, s->nr_descs);
+		at += s->nr_descs;
+		at -= at >= q->size ? q->size : 0;
+	}
+	return got;
 }
 
 static void log_packed_free(struct vq_log *l, uint16_t e)
@@ -96,7 +99,7 @@ static bool log_packed_publish(struct vq *q)
 {
 	struct vq_log *l = q->log;
 	struct inflight_packed *p = l->packed;
-	if (!q->has_results)
+	if (!vq_packed_has_results(q))
 		return false;
 	p->used_idx = q->used_next;
 	log_store(&p->used_wrap, q->used_wrap);
@@ -139,12 +142,12 @@ static int log_redo(struct vq *q, struct vq_chain **out)
 	return 1;
 }
 
-int vq_log_pop(struct vq *q, struct vq_chain **out)
+int vq_log_pop(struct vq *q, struct vq_chain **out, unsigned max)
 {
 	if (unlikely(vq_log_backlog(q)))
 		return log_redo(q, out);
 	q->log->was_redo = false;
-	return q->is_packed ? log_packed_pop(q, out) : log_split_pop(q, out);
+	return q->is_packed ? log_packed_pop(q, out, max) : log_split_pop(q, out, max);
 }
 
 void vq_log_unpop(struct vq *q, struct vq_slot *s)

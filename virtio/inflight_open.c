@@ -77,7 +77,7 @@ static int log_split_take_over(struct vq *q, struct inflight_split *s, struct lo
 			items[nr++] = (struct log_item){ s->desc[i].counter, i };
 	log_keep_redo(q->log, items, nr);
 	q->used_next = q->signalled = used;
-	q->last_avail = q->avail_seen = (uint16_t)(used + nr);
+	q->last_avail = (uint16_t)(used + nr);
 	return 0;
 }
 
@@ -153,11 +153,11 @@ static int log_packed_load_chain(const struct vq *q, const struct inflight_packe
  * still to be done lies there again as the driver offered it, or the driver, once it has seen our
  * first result, would go on to results of a predecessor that nobody stands for any more.
  */
-static void log_packed_clean_ring(struct vq *q)
+static void log_packed_clean_ring(struct vq *q, int nr)
 {
 	uint16_t at = q->used_next;
 	bool wrap = q->used_wrap;
-	for (uint16_t i = 0; i < q->descs_out; i++) {
+	for (int i = 0; i < nr; i++) {
 		/* relaxed: the release of our first result comes after it */
 		__atomic_store_n(&q->packed[at].flags, htole16(vq_packed_offered(wrap)),
 				 __ATOMIC_RELAXED);
@@ -188,13 +188,12 @@ static int log_packed_take_over(struct vq *q, struct inflight_packed *p, struct 
 	if (free + busy != q->size)
 		return -EINVAL;
 	log_keep_redo(q->log, items, nr);
-	q->descs_out = (uint16_t)busy;
 	q->used_next = q->signalled = p->used_idx;
 	q->used_wrap = q->avail_wrap = p->used_wrap;
 	int at = p->used_idx + busy;
 	q->avail_wrap ^= at >= q->size;
 	q->last_avail = (uint16_t)(at >= q->size ? at - q->size : at);
-	log_packed_clean_ring(q);
+	log_packed_clean_ring(q, busy);
 	return 0;
 }
 

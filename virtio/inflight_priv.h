@@ -42,7 +42,7 @@ MUST_CHECK int vq_log_open(struct vq *q, const struct vq_setup *s);
 void vq_log_close(struct vq *q);
 
 /* As queue.h says of the functions without "log". */
-int vq_log_pop(struct vq *q, struct vq_chain **out);
+int vq_log_pop(struct vq *q, struct vq_chain **out, unsigned max);
 void vq_log_unpop(struct vq *q, struct vq_slot *s);
 void vq_log_push(struct vq *q, struct vq_slot *s, uint32_t written);
 bool vq_log_publish(struct vq *q);

@@ -2,7 +2,7 @@
 #include <string.h>
 #include "base/num.h"
 #include "inflight_priv.h"
-#include "queue_priv.h"
+#include "walk_priv.h"
 
 #define PACKED_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
 #define PACKED_USED  (1u << VRING_PACKED_DESC_F_USED)
@@ -10,9 +10,17 @@
 /* Both event suppression structures as one 32-bit value: offset and wrap below, flags above. */
 #define PACKED_EVENT(off_wrap, flags) ((uint32_t)(off_wrap) | (uint32_t)(flags) << 16)
 
+#define PACKED_TURN (PACKED_AVAIL | PACKED_USED)
+
+/* The bits of PACKED_TURN that say "available" on the turn of @wrap. */
+static ALWAYS_INLINE uint16_t packed_turn(bool wrap)
+{
+	return wrap ? PACKED_AVAIL : PACKED_USED;
+}
+
 static ALWAYS_INLINE bool packed_is_available(uint16_t flags, bool wrap)
 {
-	return !!(flags & PACKED_AVAIL) == wrap && !!(flags & PACKED_USED) != wrap;
+	return (flags & PACKED_TURN) == packed_turn(wrap);
 }
 
 bool vq_packed_is_available(uint16_t flags, bool wrap)
@@ -22,7 +30,14 @@ bool vq_packed_is_available(uint16_t flags, bool wrap)
 
 uint16_t vq_packed_offered(bool wrap)
 {
-	return wrap ? PACKED_AVAIL : PACKED_USED;
+	return packed_turn(wrap);
+}
+
+/* Ring descriptors of the chains in flight: what lies between where we give and where we take. */
+static ALWAYS_INLINE uint32_t packed_descs_out(const struct vq *q)
+{
+	uint32_t turn = q->avail_wrap != q->used_wrap ? q->size : 0;
+	return turn + q->last_avail - q->used_next;
 }
 
 /* Length, id and flags of descriptor @at: one load, ordered before what they announce. */
@@ -56,9 +71,7 @@ static ALWAYS_INLINE void packed_slot_take(struct vq *q, uint16_t next_free)
 static ALWAYS_INLINE void packed_slot_free(struct vq *q, struct vq_slot *s)
 {
 	s->block = q->free_slot;
-	q->free_slot = (uint16_t)(s - q->slots);
-	q->in_flight--;
-	q->descs_out = (uint16_t)(q->descs_out - s->nr_descs);
+	q->free_slot = s->c.head; /* in this format the number of the slot */
 }
 
 /* --- taking requests --- */
@@ -98,12 +111,13 @@ static int packed_walk_one(struct vq *q, struct vq_slot *s, struct vq_walk *w, u
 	return packed_walk_indirect(q, s, w, addr, (uint32_t)rest);
 }
 
-/* The chain that starts with @rest at last_avail. */
-static int packed_walk(struct vq *q, struct vq_slot *s, uint16_t slot, uint64_t rest)
+/* The chain that starts at last_avail. */
+static int packed_walk(struct vq *q, struct vq_slot *s, uint16_t slot)
 {
+	uint64_t rest = packed_peek(q, q->last_avail);
 	struct vq_walk w;
 	vq_walk_begin(q, s, &w);
-	uint16_t at = q->last_avail, left = (uint16_t)(q->size - q->descs_out), nr = 0;
+	uint16_t at = q->last_avail, left = (uint16_t)(q->size - packed_descs_out(q)), nr = 0;
 	for (;;) {
 		if (unlikely(nr++ == left)) /* the driver offers what it has not got back */
 			return -EBADMSG;
@@ -121,139 +135,156 @@ static int packed_walk(struct vq *q, struct vq_slot *s, uint16_t slot, uint64_t 
 	return vq_walk_end(s, &w, slot);
 }
 
-/* Count the chain of slot @s as taken, and go past it. */
-static ALWAYS_INLINE void packed_advance(struct vq *q, struct vq_slot *s, uint32_t at)
+/* The next request, whatever it is like. There is one. */
+static NOINLINE int packed_pop_long(struct vq *q, struct vq_chain **out)
 {
-	q->in_flight++;
-	q->descs_out = (uint16_t)(q->descs_out + s->nr_descs);
-	if (at >= q->size) {
-		at -= q->size;
-		q->avail_wrap = !q->avail_wrap;
-	}
-	q->last_avail = (uint16_t)at;
-	s->is_busy = true;
-}
-
-/* The next request, whatever it is like. There is one, and it starts with @rest. */
-static NOINLINE int packed_pop_long(struct vq *q, struct vq_chain **out, uint64_t rest)
-{
-	if (q->is_dead || q->descs_out == q->size)
+	if (packed_descs_out(q) == q->size) /* then there is no slot either */
 		return vq_break(q);
 	uint16_t slot = packed_slot_peek(q);
 	struct vq_slot *s = &q->slots[slot];
 	uint16_t next_free = s->block; /* before the walk may want the field for itself */
-	int err = packed_walk(q, s, slot, rest);
+	int err = packed_walk(q, s, slot);
 	if (err) {
 		err = vq_walk_abort(q, s, err);
 		s->block = next_free;
 		return err;
 	}
 	packed_slot_take(q, next_free);
-	packed_advance(q, s, (uint32_t)q->last_avail + s->nr_descs);
+	uint32_t at = (uint32_t)q->last_avail + s->nr_descs;
+	q->avail_wrap ^= at >= q->size;
+	q->last_avail = (uint16_t)(at >= q->size ? at - q->size : at);
+	q->popped++;
 	*out = &s->c;
 	return 1;
 }
 
-#define PACKED_LEN(d)   ((uint32_t)(d).rest)
-#define PACKED_FLAGS(d) ((uint16_t)((d).rest >> 48))
+/*
+ * A descriptor on the short road (walk_priv.h). Its parts are loaded one by one, the id only of the
+ * last of a chain, none of them twice.
+ */
+struct packed_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+};
+
 /* Of the flags, those that say what kind of descriptor it is. */
 #define PACKED_KIND(d)                                                                             \
-	(PACKED_FLAGS(d) & (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT))
+	((d).flags & (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT))
 
-/* The short road (queue_priv.h) through an indirect table; @d describes it. */
-static ALWAYS_INLINE bool packed_short_table(struct vq *q, struct vq_slot *s, struct vq_short *w,
-					     struct vq_desc d)
+static ALWAYS_INLINE struct packed_desc packed_copy(const struct vring_packed_desc *p)
 {
-	uint32_t len = PACKED_LEN(d), nr = len / (uint32_t)sizeof(struct vring_packed_desc);
-	if (!q->has_indirect || len % sizeof(struct vring_packed_desc) ||
-	    !vq_short_fits(q, d.addr, len) || nr > VQ_INLINE_SEGS)
+	/* acquire: as in packed_peek() */
+	uint16_t flags = le16toh(__atomic_load_n(&p->flags, __ATOMIC_ACQUIRE));
+	uint32_t len = le32toh(__atomic_load_n(&p->len, __ATOMIC_RELAXED));
+	uint64_t addr = le64toh(__atomic_load_n(&p->addr, __ATOMIC_RELAXED));
+	return (struct packed_desc){ addr, len, flags };
+}
+
+/* The indirect table that @d describes: in it only WRITE means anything, INDIRECT is forbidden. */
+static ALWAYS_INLINE bool packed_short_table(const struct vq *q, struct vq_short *w,
+					     struct vq_slot *s, struct packed_desc d)
+{
+	/* as in the split format: only a table whose parts do not straddle words */
+	if (!q->has_indirect || d.len % sizeof(struct vring_packed_desc) ||
+	    d.addr % sizeof(uint64_t) || !vq_short_fits(q, w, d.addr, d.len))
 		return false;
-	const struct vring_packed_desc *e = (const void *)(q->base + d.addr), *end = e + nr;
+	const struct vring_packed_desc *e = (const void *)(w->base + d.addr);
+	const struct vring_packed_desc *end = e + d.len / sizeof(*e);
 	for (; e != end; e++) {
-		d = vq_desc_copy(e);
-		if (PACKED_FLAGS(d) & (VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT))
+		d = packed_copy(e);
+		if (d.flags & (VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT))
 			break;
-		if (!vq_short_add(q, w, d.addr, PACKED_LEN(d)))
+		if (unlikely(!vq_short_add(q, w, s, d.addr, d.len)))
 			return false;
 	}
-	vq_short_mid(s, w);
+	vq_short_mid(w, s);
 	while (e != end) {
-		if (unlikely((PACKED_FLAGS(d) & (VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)) !=
-			     VRING_DESC_F_WRITE) ||
-		    !vq_short_add(q, w, d.addr, PACKED_LEN(d)))
+		if (unlikely((PACKED_KIND(d) & ~VRING_DESC_F_NEXT) != VRING_DESC_F_WRITE) ||
+		    unlikely(!vq_short_add(q, w, s, d.addr, d.len)))
 			return false;
 		if (++e != end)
-			d = vq_desc_copy(e);
+			d = packed_copy(e);
 	}
 	return true;
 }
 
-static ALWAYS_INLINE struct vq_desc packed_copy(const struct vq *q, uint32_t at)
+/* Follow the chain from *@d at *@p on as long as its kind is @kind. False: take the long road. */
+static ALWAYS_INLINE bool packed_short_part(const struct vq *q, struct vq_short *w,
+					    struct vq_slot *s, uint16_t kind, struct packed_desc *d,
+					    const struct vring_packed_desc **p)
 {
-	uint64_t rest = packed_peek(q, (uint16_t)at);
-	uint64_t addr = __atomic_load_n(&q->packed[at].addr, __ATOMIC_RELAXED);
-	return (struct vq_desc){ le64toh(addr), rest };
+	while (PACKED_KIND(*d) == kind) {
+		if (unlikely(!vq_short_add(q, w, s, d->addr, d->len)) ||
+		    unlikely(++*p == q->packed + q->size))
+			return false;
+		*d = packed_copy(*p);
+	}
+	return true;
 }
 
 /*
- * The short road from descriptor @at, whose second half is @rest, as far as it does not come to the
- * end of the ring. Returns where the next chain begins; 0: take the long road.
+ * The chain that starts with @d at @p, as far as it does not come to the end of the ring: how many
+ * descriptors it has there, 0: take the long road.
  */
-static ALWAYS_INLINE uint32_t packed_short(struct vq *q, struct vq_slot *s, uint16_t slot,
-					   uint32_t at, uint64_t rest)
+static ALWAYS_INLINE uint32_t packed_short(const struct vq *q, struct vq_short *w,
+					   struct vq_slot *s, struct packed_desc d,
+					   const struct vring_packed_desc *p)
 {
-	struct vq_short w = { s->c.small, VQ_INLINE_SEGS, 0 };
-	uint64_t addr = __atomic_load_n(&q->packed[at].addr, __ATOMIC_RELAXED);
-	struct vq_desc d = { le64toh(addr), rest };
-	uint32_t start = at, left = (uint32_t)q->size - q->descs_out;
+	const struct vring_packed_desc *first = p;
+	w->bytes = w->at = 0;
 	if (PACKED_KIND(d) == VRING_DESC_F_INDIRECT) {
-		if (!packed_short_table(q, s, &w, d))
+		if (unlikely(!packed_short_table(q, w, s, d)))
 			return 0;
-		goto end;
-	}
-	while (PACKED_KIND(d) == VRING_DESC_F_NEXT) {
-		if (!vq_short_add(q, &w, d.addr, PACKED_LEN(d)) || unlikely(++at == q->size))
+	} else {
+		if (!packed_short_part(q, w, s, VRING_DESC_F_NEXT, &d, &p))
 			return 0;
-		d = packed_copy(q, at);
-	}
-	bool is_all_out = PACKED_KIND(d) == 0;
-	if (is_all_out && !vq_short_add(q, &w, d.addr, PACKED_LEN(d)))
-		return 0;
-	vq_short_mid(s, &w);
-	while (PACKED_KIND(d) == (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE)) {
-		if (!vq_short_add(q, &w, d.addr, PACKED_LEN(d)) || unlikely(++at == q->size))
+		vq_short_mid(w, s);
+		if (!packed_short_part(q, w, s, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, &d, &p) ||
+		    unlikely(!vq_short_add(q, w, s, d.addr, d.len)))
 			return 0;
-		d = packed_copy(q, at);
+		if (unlikely(PACKED_KIND(d) != VRING_DESC_F_WRITE) &&
+		    !vq_short_all_out(w, s, PACKED_KIND(d)))
+			return 0;
 	}
-	if (!is_all_out &&
-	    (PACKED_KIND(d) != VRING_DESC_F_WRITE || !vq_short_add(q, &w, d.addr, PACKED_LEN(d))))
-		return 0;
-end:
-	at++;
-	if (unlikely(at - start > left) || !vq_short_end(s, &w, slot))
-		return 0;
-	s->nr_descs = (uint16_t)(at - start);
-	s->id = (uint16_t)(d.rest >> 32); /* VIRTIO 1.2 §2.8.6: of the last descriptor */
-	return at;
+	/* VIRTIO 1.2 §2.8.6: of the last descriptor */
+	s->id = le16toh(__atomic_load_n(&p->id, __ATOMIC_RELAXED));
+	return (uint32_t)(p - first) + 1;
 }
 
-int vq_packed_pop(struct vq *q, struct vq_chain **out)
+int vq_packed_pop(struct vq *q, struct vq_chain **out, unsigned max)
 {
-	uint64_t rest = packed_peek(q, q->last_avail);
-	if (!packed_is_available((uint16_t)(rest >> 48), q->avail_wrap))
-		return q->is_dead ? -EBADMSG : 0;
-	/* a ring that is all in flight leaves no slot: that is for the long road */
-	if (unlikely(q->is_dead) || unlikely(q->descs_out == q->size))
-		return packed_pop_long(q, out, rest);
-	uint16_t slot = packed_slot_peek(q);
-	struct vq_slot *s = &q->slots[slot];
-	uint32_t next = packed_short(q, s, slot, q->last_avail, rest);
-	if (unlikely(!next))
-		return packed_pop_long(q, out, rest);
-	packed_slot_take(q, s->block);
-	packed_advance(q, s, next);
-	*out = &s->c;
-	return 1;
+	struct vq_short w = vq_short_of(q);
+	const struct vring_packed_desc *p = &q->packed[q->last_avail];
+	uint32_t left = q->size - packed_descs_out(q), nr = 1;
+	int n = 0, limit = q->is_dead ? 0 : (int)min_u32(max, VQ_BATCH);
+	for (; n < limit; n++) {
+		struct packed_desc d = packed_copy(p);
+		if (!packed_is_available(d.flags, q->avail_wrap))
+			break;
+		/* with nothing left there may be no slot: that is for the long road */
+		uint16_t slot = likely(left) ? packed_slot_peek(q) : 0;
+		struct vq_slot *s = &q->slots[slot];
+		nr = likely(left) ? packed_short(q, &w, s, d, p) : 0;
+		if (unlikely(!nr) || unlikely(nr > left) || unlikely(!vq_short_end(&w, s, slot))) {
+			nr = 0;
+			break;
+		}
+		s->nr_descs = (uint16_t)nr;
+		packed_slot_take(q, s->block);
+		left -= nr;
+		p += nr;
+		if (unlikely(p == q->packed + q->size)) {
+			p = q->packed;
+			q->avail_wrap = !q->avail_wrap;
+		}
+		out[n] = &s->c;
+	}
+	if (unlikely(!n))
+		return q->is_dead ? -EBADMSG : nr ? 0 : packed_pop_long(q, out);
+	q->last_avail = (uint16_t)(p - q->packed);
+	q->popped = (uint16_t)(q->popped + n);
+	return n;
 }
 
 void vq_packed_unpop(struct vq *q, struct vq_slot *s)
@@ -263,6 +294,7 @@ void vq_packed_unpop(struct vq *q, struct vq_slot *s)
 		q->avail_wrap = !q->avail_wrap;
 	}
 	q->last_avail = (uint16_t)(q->last_avail - s->nr_descs);
+	q->popped--;
 	packed_slot_free(q, s);
 }
 
@@ -297,46 +329,45 @@ int vq_packed_pop_entry(struct vq *q, uint16_t entry, struct vq_chain **out)
 		return err;
 	}
 	packed_slot_take(q, next_free);
-	q->in_flight++;
-	s->is_busy = true;
+	q->popped++;
 	*out = &s->c;
 	return 1;
 }
 
 void vq_packed_unpop_entry(struct vq *q, struct vq_slot *s)
 {
+	q->popped--;
 	packed_slot_free(q, s);
-	q->descs_out = (uint16_t)(q->descs_out + s->nr_descs);
 }
 
 /* --- giving results --- */
 
+/* The second half of descriptor @at; its flags are what the driver waits for. */
+static ALWAYS_INLINE uint64_t *packed_rest(const struct vq *q, uint16_t at)
+{
+	return (uint64_t *)(void *)&q->packed[at].len;
+}
+
 /*
- * The driver looks at results in ring order, so only the flags of the first one are held back
- * until vq_publish(): they are the gate before all that follow.
+ * The driver looks at results in ring order, so only the first one is held back until
+ * vq_publish(): it is the gate before all that follow.
  */
 void vq_packed_push(struct vq *q, struct vq_slot *s, uint32_t written)
 {
-	struct vring_packed_desc *d = &q->packed[q->used_next];
-	uint16_t flags = q->used_wrap ? PACKED_AVAIL | PACKED_USED : 0;
-	if (written)
-		flags |= VRING_DESC_F_WRITE;
-	d->id = htole16(s->id);
-	d->len = htole32(written);
-	if (q->has_results) {
+	uint64_t flags = (q->used_wrap ? PACKED_TURN : 0) | (written ? VRING_DESC_F_WRITE : 0);
+	uint64_t rest = htole64(written | (uint64_t)s->id << 32 | flags << 48);
+	if (likely(q->pushed != q->shown))
 		/* release: the gate's own release comes later, yet a driver may read in one go */
-		__atomic_store_n(&d->flags, htole16(flags), __ATOMIC_RELEASE);
-	} else {
-		q->has_results = true;
-		q->first_flags = flags;
-	}
+		__atomic_store_n(packed_rest(q, q->used_next), rest, __ATOMIC_RELEASE);
+	else
+		q->gate = rest;
 	uint32_t at = (uint32_t)q->used_next + s->nr_descs;
-	if (at >= q->size) {
+	if (unlikely(at >= q->size)) {
 		at -= q->size;
 		q->used_wrap = !q->used_wrap;
 	}
 	q->used_next = (uint16_t)at;
-	q->results++;
+	q->pushed++;
 	packed_slot_free(q, s);
 }
 
@@ -358,20 +389,18 @@ static bool packed_wants_event(const struct vq *q, uint32_t event, uint16_t befo
 
 bool vq_packed_publish(struct vq *q)
 {
-	if (!q->has_results)
+	if (!vq_packed_has_results(q))
 		return false;
 	uint16_t before = q->signalled;
-	uint16_t flags = q->first_flags;
-	q->has_results = false;
-	q->signalled = q->used_next;
-	vq_count(&q->stats.requests, q->results);
+	vq_count(&q->stats.requests, (uint16_t)(q->pushed - q->shown));
 	vq_count(&q->stats.passes, 1);
-	q->results = 0;
+	q->shown = q->pushed;
+	q->signalled = q->used_next;
 	/*
 	 * seq_cst: also a release of all results; and not to be passed by the load below, as the
 	 * driver's store of its event structure is not passed by its load of the flags.
 	 */
-	__atomic_store_n(&q->packed[before].flags, htole16(flags), __ATOMIC_SEQ_CST);
+	__atomic_store_n(packed_rest(q, before), q->gate, __ATOMIC_SEQ_CST);
 	uint32_t event = le32toh(__atomic_load_n(q->driver_event, __ATOMIC_SEQ_CST));
 	return packed_wants_event(q, event, before);
 }

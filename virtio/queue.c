@@ -1,4 +1,4 @@
-/* queue.c - see virtio/queue.h: life of a queue, and the split ring. VIRTIO 1.2 §2.7. */
+/* queue.c - see virtio/queue.h: life of a queue, and which format has it. */
 #include "virtio/queue.h"
 #include <linux/virtio_config.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static void vq_begin(struct vq *q, const struct vq_setup *s)
 	q->has_event_idx = has_feature(s, VIRTIO_RING_F_EVENT_IDX);
 	q->is_armed = true; /* as a driver finds it: VIRTIO 1.2 §2.7.10, §2.8.10 */
 	q->last_avail = q->is_packed ? s->next & 0x7fff : s->next;
-	q->avail_seen = q->used_next = q->signalled = q->last_avail;
+	q->used_next = q->signalled = q->last_avail;
 	q->avail_wrap = q->used_wrap = !(s->next & 0x8000);
 	q->free_slot = VQ_NIL;
 }
@@ -141,204 +141,23 @@ void vq_destroy(struct vq *q)
 
 /* --- taking requests --- */
 
-static ALWAYS_INLINE uint16_t split_head(const struct vq *q, uint16_t at)
+int vq_pop_batch(struct vq *q, struct vq_chain **out, unsigned max)
 {
-	return le16toh(__atomic_load_n(&q->avail->ring[at & q->mask], __ATOMIC_RELAXED));
-}
-
-/* VIRTIO 1.2 §2.7.5.3: the rules of an indirect table. Its entries, or NULL. */
-static ALWAYS_INLINE const struct vring_desc *split_indirect(struct vq *q, struct vq_walk *w,
-							     struct vq_desc d, bool is_inside)
-{
-	uint32_t len = (uint32_t)d.rest;
-	uint16_t flags = (uint16_t)(d.rest >> 32);
-	if (is_inside || !q->has_indirect || (flags & VRING_DESC_F_NEXT))
-		return NULL;
-	if (!len || len % sizeof(struct vring_desc))
-		return NULL;
-	return vq_walk_host(q, w, d.addr, len);
-}
-
-static NOINLINE int split_walk(struct vq *q, struct vq_slot *s, uint16_t head)
-{
-	struct vq_walk w;
-	vq_walk_begin(q, s, &w);
-	const struct vring_desc *table = q->desc;
-	uint32_t nr = q->size, at = head;
-	bool is_inside = false;
-	for (uint32_t left = nr; left; left--) {
-		struct vq_desc d = vq_desc_copy(&table[at]);
-		uint16_t flags = (uint16_t)(d.rest >> 32);
-		if (flags & VRING_DESC_F_INDIRECT) {
-			table = split_indirect(q, &w, d, is_inside);
-			if (unlikely(!table))
-				return -EBADMSG;
-			nr = (uint32_t)d.rest / (uint32_t)sizeof(*table);
-			left = min_u32(nr, VQ_MAX_SIZE) + 1; /* this turn is on the ring */
-			at = 0;
-			is_inside = true;
-			continue;
-		}
-		int err = vq_walk_add(q, s, &w, d.addr, (uint32_t)d.rest,
-				      flags & VRING_DESC_F_WRITE);
-		if (unlikely(err))
-			return err;
-		if (!(flags & VRING_DESC_F_NEXT))
-			return vq_walk_end(s, &w, head);
-		at = (uint32_t)(d.rest >> 48);
-		if (unlikely(at >= nr))
-			return -EBADMSG;
-	}
-	return -EBADMSG; /* more steps than entries: a loop */
-}
-
-#define SPLIT_FLAGS(d) ((uint16_t)((d).rest >> 32))
-#define SPLIT_LEN(d)   ((uint32_t)(d).rest)
-
-/* Append what *@d describes and go on to the next; false: take the long road. */
-static ALWAYS_INLINE bool split_short_step(struct vq *q, struct vq_short *w,
-					   const struct vring_desc *table, uint32_t nr,
-					   struct vq_desc *d)
-{
-	uint32_t next = (uint32_t)(d->rest >> 48);
-	if (!vq_short_add(q, w, d->addr, SPLIT_LEN(*d)) || unlikely(next >= nr))
-		return false;
-	*d = vq_desc_copy(&table[next]);
-	return true;
-}
-
-/* The short road through the chain at @head: queue_priv.h. */
-static ALWAYS_INLINE bool split_short(struct vq *q, struct vq_slot *s, uint16_t head)
-{
-	const struct vring_desc *table = q->desc;
-	uint32_t nr = q->size;
-	struct vq_short w = { s->c.small, VQ_INLINE_SEGS, 0 };
-	struct vq_desc d = vq_desc_copy(&table[head]);
-	if (SPLIT_FLAGS(d) == VRING_DESC_F_INDIRECT) {
-		if (!q->has_indirect || SPLIT_LEN(d) % sizeof(*table) ||
-		    !vq_short_fits(q, d.addr, SPLIT_LEN(d)))
-			return false;
-		table = (const struct vring_desc *)(const void *)(q->base + d.addr);
-		nr = SPLIT_LEN(d) / (uint32_t)sizeof(*table);
-		d = vq_desc_copy(table);
-	}
-	while (SPLIT_FLAGS(d) == VRING_DESC_F_NEXT)
-		if (!split_short_step(q, &w, table, nr, &d))
-			return false;
-	bool is_all_out = SPLIT_FLAGS(d) == 0;
-	if (is_all_out && !vq_short_add(q, &w, d.addr, SPLIT_LEN(d)))
-		return false;
-	vq_short_mid(s, &w);
-	while (SPLIT_FLAGS(d) == (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE))
-		if (!split_short_step(q, &w, table, nr, &d))
-			return false;
-	if (!is_all_out &&
-	    (SPLIT_FLAGS(d) != VRING_DESC_F_WRITE || !vq_short_add(q, &w, d.addr, SPLIT_LEN(d))))
-		return false;
-	return vq_short_end(s, &w, head);
-}
-
-/*
- * Look what the driver has offered, a batch at a time. 1: something new, 0: nothing, or -EBADMSG.
- *
- * Fetch on the way what the first descriptors point to: indirect tables and headers. Only hints are
- * made of these bytes; they are read again when the requests are taken. The loop depends on no load
- * but its own, so the processor has the cache misses of the whole batch under way at once.
- */
-static NOINLINE int split_look(struct vq *q)
-{
-	if (q->is_dead)
-		return -EBADMSG;
-	/* acquire: pairs with the driver's release of avail->idx, after ring and descriptors */
-	uint16_t idx = le16toh(__atomic_load_n(&q->avail->idx, __ATOMIC_ACQUIRE));
-	uint16_t nr = (uint16_t)(idx - q->last_avail);
-	if (!nr)
-		return 0;
-	if (nr > q->size)
-		return vq_break(q);
-	nr = nr < VQ_BATCH ? nr : VQ_BATCH;
-	q->avail_seen = (uint16_t)(q->last_avail + nr);
-	for (uint16_t at = q->last_avail; at != q->avail_seen; at++) {
-		uint64_t addr = le64toh(q->desc[split_head(q, at) & q->mask].addr);
-		if (addr - q->hit_start < q->hit_len)
-			__builtin_prefetch(q->base + addr);
-	}
-	return 1;
-}
-
-static ALWAYS_INLINE void split_take(struct vq *q, struct vq_slot *s, struct vq_chain **out)
-{
-	s->is_busy = true;
-	q->last_avail++;
-	*out = &s->c;
-}
-
-/* The next request, whatever it is like. There is one. */
-static NOINLINE int split_pop_long(struct vq *q, struct vq_chain **out)
-{
-	uint16_t head = split_head(q, q->last_avail);
-	if (head >= q->size || q->slots[head].is_busy)
-		return vq_break(q);
-	struct vq_slot *s = &q->slots[head];
-	int err = split_walk(q, s, head);
-	if (err)
-		return vq_walk_abort(q, s, err);
-	split_take(q, s, out);
-	return 1;
-}
-
-static NOINLINE int split_pop_look(struct vq *q, struct vq_chain **out)
-{
-	int got = split_look(q);
-	return got <= 0 ? got : vq_split_pop(q, out);
-}
-
-/* Every call is a tail call, so that the common case needs little of the stack. */
-static ALWAYS_INLINE int split_pop(struct vq *q, struct vq_chain **out)
-{
-	if (q->last_avail == q->avail_seen)
-		return split_pop_look(q, out);
-	uint16_t head = split_head(q, q->last_avail);
-	struct vq_slot *s = &q->slots[head];
-	if (unlikely(head > q->mask) || unlikely(s->is_busy))
-		return split_pop_long(q, out);
-	if (unlikely(!split_short(q, s, head)))
-		return split_pop_long(q, out);
-	split_take(q, s, out);
-	return 1;
-}
-
-int vq_split_pop(struct vq *q, struct vq_chain **out)
-{
-	return split_pop(q, out);
-}
-
-int vq_split_pop_head(struct vq *q, uint16_t head, struct vq_chain **out)
-{
-	struct vq_slot *s = &q->slots[head];
-	if (s->is_busy)
-		return vq_break(q);
-	int err = split_walk(q, s, head);
-	if (err)
-		return vq_walk_abort(q, s, err);
-	s->is_busy = true;
-	*out = &s->c;
-	return 1;
+	if (likely(q->kind == VQ_SPLIT))
+		return vq_split_pop(q, out, max);
+	return q->kind == VQ_PACKED ? vq_packed_pop(q, out, max) : vq_log_pop(q, out, max);
 }
 
 int vq_pop(struct vq *q, struct vq_chain **out)
 {
-	if (likely(q->kind == VQ_SPLIT))
-		return split_pop(q, out);
-	return q->kind == VQ_PACKED ? vq_packed_pop(q, out) : vq_log_pop(q, out);
+	return vq_pop_batch(q, out, 1);
 }
 
 void vq_unpop(struct vq *q, struct vq_chain *c)
 {
 	struct vq_slot *s = container_of(c, struct vq_slot, c);
-	BUG_ON(!s->is_busy);
-	s->is_busy = false;
-	vq_slot_free_block(q, s);
+	BUG_ON(!vq_slot_is_busy(s));
+	vq_slot_free(q, s);
 	if (q->kind == VQ_LOGGED)
 		vq_log_unpop(q, s);
 	else if (q->is_packed)
@@ -351,70 +170,31 @@ void vq_unpop(struct vq *q, struct vq_chain *c)
 
 static NOINLINE void vq_push_long(struct vq *q, struct vq_chain *c, uint32_t written)
 {
+	BUG_ON(!c->iov); /* given back before */
 	vq_shrink(q, container_of(c, struct vq_slot, c));
 	vq_push(q, c, written);
-}
-
-static ALWAYS_INLINE void split_push(struct vq *q, uint16_t head, uint32_t written)
-{
-	struct vring_used_elem *e = &q->used->ring[q->used_next & q->mask];
-	e->id = htole32(head);
-	e->len = htole32(written);
-	q->used_next++;
 }
 
 void vq_push(struct vq *q, struct vq_chain *c, uint32_t written)
 {
 	struct vq_slot *s = container_of(c, struct vq_slot, c);
-	BUG_ON(!s->is_busy);
 	if (unlikely(c->iov != c->small)) {
 		vq_push_long(q, c, written);
 		return;
 	}
-	s->is_busy = false;
+	c->iov = NULL;
 	if (likely(q->kind == VQ_SPLIT))
-		split_push(q, c->head, written);
+		vq_split_push(q, c->head, written);
 	else if (q->kind == VQ_PACKED)
 		vq_packed_push(q, s, written);
 	else
 		vq_log_push(q, s, written);
 }
 
-void vq_split_push(struct vq *q, uint16_t head, uint32_t written)
-{
-	split_push(q, head, written);
-}
-
-static bool split_publish(struct vq *q)
-{
-	uint16_t now = q->used_next, before = q->signalled;
-	if (now == before)
-		return false;
-	q->signalled = now;
-	vq_count(&q->stats.requests, (uint16_t)(now - before));
-	vq_count(&q->stats.passes, 1);
-	/*
-	 * seq_cst: also a release of the results; and not to be passed by the load below, as the
-	 * driver's store of used_event (or flags) is not passed by its load of used->idx.
-	 */
-	__atomic_store_n(&q->used->idx, htole16(now), __ATOMIC_SEQ_CST);
-	if (q->has_event_idx) {
-		uint16_t event = le16toh(__atomic_load_n(q->used_event, __ATOMIC_SEQ_CST));
-		return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
-	}
-	uint16_t flags = le16toh(__atomic_load_n(&q->avail->flags, __ATOMIC_SEQ_CST));
-	return !(flags & VRING_AVAIL_F_NO_INTERRUPT);
-}
-
-bool vq_split_publish(struct vq *q)
-{
-	return split_publish(q);
-}
-
 bool vq_publish(struct vq *q)
 {
 	if (likely(q->kind == VQ_SPLIT))
-		return split_publish(q);
+		return vq_split_publish(q);
 	return q->kind == VQ_PACKED ? vq_packed_publish(q) : vq_log_publish(q);
 }
 
@@ -434,11 +214,7 @@ bool vq_has_work(struct vq *q)
 		return false;
 	if (unlikely(q->log) && vq_log_backlog(q))
 		return true;
-	if (q->is_packed)
-		return vq_packed_has_work(q);
-	if (q->avail_seen != q->last_avail)
-		return true;
-	return le16toh(__atomic_load_n(&q->avail->idx, __ATOMIC_ACQUIRE)) != q->last_avail;
+	return q->is_packed ? vq_packed_has_work(q) : vq_split_has_work(q);
 }
 
 bool vq_arm(struct vq *q)
@@ -446,14 +222,7 @@ bool vq_arm(struct vq *q)
 	if (q->is_dead)
 		return false;
 	q->is_armed = true;
-	if (q->is_packed)
-		return vq_packed_arm(q);
-	/* seq_cst: not to be passed by the load, as the driver's store of avail->idx is not */
-	if (q->has_event_idx)
-		__atomic_store_n(q->avail_event, htole16(q->last_avail), __ATOMIC_SEQ_CST);
-	else
-		__atomic_store_n(&q->used->flags, 0, __ATOMIC_SEQ_CST);
-	return le16toh(__atomic_load_n(&q->avail->idx, __ATOMIC_SEQ_CST)) != q->last_avail;
+	return q->is_packed ? vq_packed_arm(q) : vq_split_arm(q);
 }
 
 void vq_disarm(struct vq *q)
@@ -463,9 +232,8 @@ void vq_disarm(struct vq *q)
 	q->is_armed = false;
 	if (q->is_packed)
 		vq_packed_disarm(q);
-	else if (!q->has_event_idx) /* an event index left behind suppresses by itself */
-		__atomic_store_n(&q->used->flags, htole16(VRING_USED_F_NO_NOTIFY),
-				 __ATOMIC_RELAXED);
+	else
+		vq_split_disarm(q);
 }
 
 /* --- state --- */
@@ -478,7 +246,7 @@ uint16_t vq_size(const struct vq *q)
 uint16_t vq_in_flight(const struct vq *q)
 {
 	if (q->is_packed)
-		return q->in_flight;
+		return (uint16_t)(q->popped - q->pushed);
 	return (uint16_t)(q->last_avail - q->used_next - vq_log_backlog(q));
 }
 

@@ -42,7 +42,7 @@ struct vq_chain {
 	uint16_t head;          /* identity until vq_push(): below the queue size */
 	uint16_t nr_out, nr_in; /* segments the device reads, then those it writes */
 	uint32_t out_bytes, in_bytes;
-	struct iovec *iov; /* nr_out + nr_in host ranges, in order */
+	struct iovec *iov; /* nr_out + nr_in host ranges, in order; never NULL until vq_push() */
 	struct iovec small[VQ_INLINE_SEGS];
 };
 
@@ -73,7 +73,13 @@ void vq_destroy(struct vq *q);
  */
 MUST_CHECK int vq_pop(struct vq *q, struct vq_chain **out);
 
-/* Put the request taken last back, as if never popped. Only directly after its vq_pop(). */
+/*
+ * Up to @max (at most VQ_BATCH) requests at once: how many, 0: none, or an error. Fewer than @max
+ * does not mean that there are no more, nor that nothing is wrong: call again to know.
+ */
+MUST_CHECK int vq_pop_batch(struct vq *q, struct vq_chain **out, unsigned max);
+
+/* Put the request taken last back, as if never popped. Only directly after it was taken. */
 void vq_unpop(struct vq *q, struct vq_chain *c);
 
 /* Complete @c: @written bytes were stored in its writable part. The driver sees it at publish. */

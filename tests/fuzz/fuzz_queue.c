@@ -47,23 +47,23 @@ static void check_chain(const struct fuzz *f, const struct vq_chain *c)
 	BUG_ON(bytes[0] != c->out_bytes || bytes[1] != c->in_bytes);
 }
 
-static void step_pop(struct fuzz *f, bool put_back)
+static void step_pop(struct fuzz *f, unsigned max, bool put_back)
 {
-	struct vq_chain *c = NULL;
-	int got = vq_pop(f->q, &c);
+	struct vq_chain *c[VQ_BATCH] = { NULL };
+	int got = vq_pop_batch(f->q, c, max);
 	BUG_ON(f->is_dead && got != -EBADMSG);
+	BUG_ON(got > (int)max);
 	f->is_dead |= got == -EBADMSG;
-	if (got <= 0)
-		return;
-	BUG_ON(f->nr_held == f->gq.size);
-	check_chain(f, c);
-	if (put_back) {
-		vq_unpop(f->q, c);
-		return;
+	for (int i = 0; i < got; i++) {
+		BUG_ON(f->nr_held == f->gq.size);
+		check_chain(f, c[i]);
+		uint8_t buf[16] = { 0 };
+		BUG_ON(vq_chain_read(c[i], 0, buf, sizeof(buf)) !=
+		       (c[i]->out_bytes >= sizeof(buf)));
+		f->held[f->nr_held++] = c[i];
 	}
-	uint8_t buf[16] = { 0 };
-	BUG_ON(vq_chain_read(c, 0, buf, sizeof(buf)) != (c->out_bytes >= sizeof(buf)));
-	f->held[f->nr_held++] = c;
+	if (put_back && got > 0)
+		vq_unpop(f->q, f->held[--f->nr_held]);
 }
 
 static void step_push(struct fuzz *f, unsigned which)
@@ -115,7 +115,7 @@ static void step(struct fuzz *f)
 		step_add(f, op >> 3);
 		break;
 	case 3:
-		step_pop(f, op & 0x80);
+		step_pop(f, 1 + (op >> 3 & 15), op & 0x80);
 		break;
 	case 4:
 		step_push(f, op >> 3);
@@ -129,7 +129,7 @@ static void step(struct fuzz *f)
 		break;
 	default:
 		vq_disarm(f->q);
-		step_pop(f, false);
+		step_pop(f, 1 + (op >> 3), false);
 	}
 	BUG_ON(vq_in_flight(f->q) != f->nr_held);
 }

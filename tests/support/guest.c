@@ -113,14 +113,16 @@ static uint64_t halves(uint32_t len, uint16_t third, uint16_t fourth)
 	return htole64(len | (uint64_t)third << 32 | (uint64_t)fourth << 48);
 }
 
+/* @d may be a table's, which lie where they like. */
 static void put_desc(void *d, uint64_t addr, uint64_t rest, int order)
 {
-	uint64_t *half = d;
-	half[0] = htole64(addr);
-	if (order == __ATOMIC_RELEASE)
-		__atomic_store_n(&half[1], rest, __ATOMIC_RELEASE);
+	uint64_t first = htole64(addr);
+	uint8_t *second = (uint8_t *)d + sizeof(first);
+	memcpy(d, &first, sizeof(first));
+	if (order == __ATOMIC_RELEASE && is_aligned((uintptr_t)second, sizeof(rest)))
+		__atomic_store_n((uint64_t *)(void *)second, rest, __ATOMIC_RELEASE);
 	else
-		half[1] = rest;
+		memcpy(second, &rest, sizeof(rest));
 }
 
 static void split_entry(struct vring_desc *d, uint64_t addr, uint32_t len, uint16_t flags,
@@ -304,7 +306,7 @@ static bool split_take(struct guest_queue *q, uint16_t *id, uint32_t *len)
 	BUG_ON(*id >= q->size || !q->nr_descs[*id]);
 	uint16_t last = *id;
 	for (uint16_t i = 1; i < q->nr_descs[*id]; i++)
-		last = q->desc[last].next;
+		last = q->next_free[last]; /* what the table says a device may have overwritten */
 	q->next_free[last] = q->free_head;
 	q->free_head = *id;
 	return true;

@@ -55,18 +55,19 @@ static void dawdle(unsigned n)
 
 static unsigned serve(struct stress *s, unsigned max)
 {
-	struct vq_chain *c;
+	struct vq_chain *c[VQ_BATCH];
 	unsigned n = 0;
-	int got = 0;
-	while (n < max && (got = vq_pop(s->q, &c)) == 1) {
-		uint32_t number;
-		BUG_ON(!vq_chain_read(c, 0, &number, sizeof(number)));
-		number = ~number;
-		BUG_ON(!vq_chain_write(c, 0, &number, sizeof(number)));
-		vq_push(s->q, c, sizeof(number));
-		n++;
+	for (int got = 1; n < max && got; n += (unsigned)got) {
+		got = vq_pop_batch(s->q, c, max - n);
+		BUG_ON(got < 0);
+		for (int i = 0; i < got; i++) {
+			uint32_t number;
+			BUG_ON(!vq_chain_read(c[i], 0, &number, sizeof(number)));
+			number = ~number;
+			BUG_ON(!vq_chain_write(c[i], 0, &number, sizeof(number)));
+			vq_push(s->q, c[i], sizeof(number));
+		}
 	}
-	BUG_ON(got < 0);
 	if (vq_publish(s->q)) {
 		s->calls++;
 		sem_post(&s->call);

@@ -326,18 +326,19 @@ struct work {
 
 static void take_some(struct work *w)
 {
-	for (unsigned n = random_next(&w->seed) % 8; n; n--) {
-		struct vq_chain *c;
-		int got = vq_pop(w->f->q, &c);
+	for (unsigned n = random_next(&w->seed) % 8; n;) {
+		unsigned max = random_next(&w->seed) % n + 1;
+		int got = vq_pop_batch(w->f->q, &w->held[w->nr], max);
 		if (got < 0)
 			_exit(2);
 		if (!got)
 			return;
+		w->nr += (unsigned)got;
+		n -= (unsigned)got;
 		if (random_next(&w->seed) % 16 == 0) {
-			vq_unpop(w->f->q, c);
+			vq_unpop(w->f->q, w->held[--w->nr]);
 			return;
 		}
-		w->held[w->nr++] = c;
 	}
 }
 

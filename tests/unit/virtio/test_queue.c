@@ -441,6 +441,87 @@ static void copies_respect_the_parts(void **state)
 	fixture_fini(&f);
 }
 
+/* Chains that the short road takes, and in between some that it leaves to the long one. */
+static int add_nth(struct fixture *f, unsigned n)
+{
+	const struct guest_buf b[8] = { { BUF, 16, false },    { BUF + 4096, n + 1, true },
+					{ BUF + 16, 1, true }, { BUF, 1, true },
+					{ BUF, 2, true },      { BUF, 3, true },
+					{ BUF, 4, true },      { BUF + 64, 0, true } };
+	if (n % 7 == 3) /* more segments than fit a slot */
+		return guest_add(&f->gq, b, 7, true);
+	if (n % 7 == 5) /* an empty buffer */
+		return guest_add(&f->gq, &b[7], 1, false);
+	if (n % 7 == 6) /* nothing to write to */
+		return guest_add(&f->gq, b, 1, false);
+	return guest_add(&f->gq, b, 3, n % 2);
+}
+
+static void check_nth(const struct vq_chain *c, unsigned n)
+{
+	unsigned kind = n % 7;
+	assert_int_equal(c->nr_out, kind != 5);
+	assert_int_equal(c->nr_in, kind == 3 ? 6 : kind < 5 ? 2 : 0);
+	if (kind < 5)
+		assert_int_equal(c->iov[1].iov_len, n + 1);
+}
+
+static void batches_come_out_in_order_whatever_is_in_them(void **state)
+{
+	(void)state;
+	static const uint64_t formats[] = { 0, GUEST_PACKED };
+	for (unsigned k = 0; k < 2 * VQ_BATCH; k++) {
+		struct fixture f;
+		unsigned max = 1 + k / 2, n = 0, turn = 0;
+		fixture_init(&f, 64, GUEST_FEATURES | formats[k % 2]);
+		for (; n < 300 && turn < 1000; turn++) {
+			unsigned first = n, to = n;
+			while (to < n + 20 && add_nth(&f, to) >= 0)
+				to++;
+			guest_show(&f.gq);
+			while (n < to) {
+				struct vq_chain *c[VQ_BATCH];
+				int got = vq_pop_batch(f.q, c, max);
+				assert_in_range(got, 1, max);
+				for (int i = 0; i < got; i++, n++) {
+					check_nth(c[i], n);
+					vq_push(f.q, c[i], n);
+				}
+			}
+			struct vq_chain *none = NULL;
+			assert_int_equal(vq_pop_batch(f.q, &none, max), 0);
+			assert_int_equal(vq_in_flight(f.q), 0);
+			(void)vq_publish(f.q);
+			uint16_t id;
+			for (uint32_t len; first < to; first++) {
+				assert_true(guest_take(&f.gq, &id, &len));
+				assert_int_equal(len, first);
+			}
+		}
+		assert_true(n >= 300);
+		fixture_fini(&f);
+	}
+}
+
+static void an_indirect_table_may_lie_anywhere(void **state)
+{
+	(void)state;
+	static const uint64_t formats[] = { 0, GUEST_PACKED };
+	for (uint64_t off = 0; off < 2 * 64; off++) {
+		struct fixture f;
+		fixture_init(&f, 8, GUEST_FEATURES | formats[off % 2]);
+		for (unsigned i = 0; i < 2; i++) { /* the first makes the region known */
+			(void)add_long(&f, 3, 0x80000 + off / 2);
+			struct vq_chain *c = pop_one(&f);
+			assert_int_equal(c->nr_out, 1);
+			assert_int_equal(c->nr_in, 2);
+			assert_ptr_equal(c->iov[2].iov_base, f.guest.ram + BUF + 16);
+			vq_push(f.q, c, 0);
+		}
+		fixture_fini(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +538,8 @@ int main(void)
 		cmocka_unit_test(the_event_index_delays_the_interrupt),
 		cmocka_unit_test(kicks_come_when_armed_and_none_is_lost),
 		cmocka_unit_test(copies_respect_the_parts),
+		cmocka_unit_test(an_indirect_table_may_lie_anywhere),
+		cmocka_unit_test(batches_come_out_in_order_whatever_is_in_them),
 	};
 	return cmocka_run_group_tests_name("virtio/queue", tests, NULL, NULL);
 }

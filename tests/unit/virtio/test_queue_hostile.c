@@ -400,11 +400,61 @@ static void a_buffer_over_a_hole_ends_the_queue(void **state)
 	}
 }
 
+static void what_came_before_a_fault_comes_out(void **state)
+{
+	(void)state;
+	static const uint64_t formats[] = { 0, GUEST_PACKED };
+	for (unsigned k = 0; k < ARRAY_SIZE(formats); k++) {
+		struct fixture f;
+		struct vq_chain *c[VQ_BATCH];
+		const struct guest_buf good[2] = { { BUF, 16, false }, { BUF + 64, 8, true } };
+		const struct guest_buf bad[2] = { { BUF, 16, false }, { RAM, 8, true } };
+		fixture_init(&f, 16, GUEST_FEATURES | formats[k]);
+		for (unsigned i = 0; i < 5; i++)
+			assert_true(guest_add(&f.gq, i == 3 ? bad : good, 2, false) >= 0);
+		guest_show(&f.gq);
+		/* the first is for the long road: no region is known yet */
+		int nr = vq_pop_batch(f.q, c, VQ_BATCH);
+		assert_int_equal(nr, 1);
+		nr += vq_pop_batch(f.q, &c[nr], VQ_BATCH);
+		assert_int_equal(nr, 3);
+		assert_true(vq_has_work(f.q));
+		assert_int_equal(vq_pop_batch(f.q, &c[nr], VQ_BATCH), -EBADMSG);
+		assert_int_equal(vq_pop_batch(f.q, &c[nr], VQ_BATCH), -EBADMSG);
+		assert_int_equal(vq_in_flight(f.q), 3);
+		for (int i = 0; i < nr; i++)
+			vq_push(f.q, c[i], 8);
+		assert_int_equal(vq_in_flight(f.q), 0);
+		assert_true(vq_publish(f.q));
+		fixture_fini(&f);
+	}
+}
+
+static void a_head_offered_twice_at_once_ends_the_queue(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct vq_chain *c[VQ_BATCH];
+	fixture_init(&f, 8, GUEST_FEATURES);
+	for (uint16_t i = 0; i < 3; i++)
+		guest_desc(&f.gq, i, BUF, 4, W, 0);
+	guest_offer(&f.gq, 0);
+	assert_int_equal(vq_pop_batch(f.q, c, VQ_BATCH), 1); /* knows the region from here on */
+	guest_offer(&f.gq, 1);
+	guest_offer(&f.gq, 2);
+	guest_offer(&f.gq, 1);
+	assert_int_equal(vq_pop_batch(f.q, c, VQ_BATCH), 2);
+	assert_int_equal(vq_pop_batch(f.q, c, VQ_BATCH), -EBADMSG);
+	fixture_fini(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bad_setups_are_refused),
 		cmocka_unit_test(hostile_split_chains_end_the_queue),
+		cmocka_unit_test(what_came_before_a_fault_comes_out),
+		cmocka_unit_test(a_head_offered_twice_at_once_ends_the_queue),
 		cmocka_unit_test(lengths_that_overflow_end_the_queue),
 		cmocka_unit_test(a_chain_of_too_many_segments_ends_the_queue),
 		cmocka_unit_test(an_index_that_jumps_ends_the_queue),
