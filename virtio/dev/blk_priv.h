@@ -24,6 +24,7 @@
 #define BLK_NR_BOUNCES      8u           /* of one queue */
 #define BLK_MAX_ENTRIES     4096u        /* of a worker's ring; more wait their turn */
 #define BLK_MAX_RETRIES     64u          /* of one operation that says "again" */
+#define BLK_SHOW            8            /* results given in one go, while more are made */
 #define BLK_DISCARD_SECTORS (1u << 21)   /* 1 GiB: bounds the time of one fallocate */
 #define BLK_ZERO_SECTORS    (1u << 16)   /* 32 MiB, where zeroes may have to be written */
 

@@ -196,29 +196,49 @@ static void blk_follow_cache_mode(struct blk_queue *bq)
 	bq->was_write_through = is_through;
 }
 
-/* Take and begin one request: 1, or why not. */
-static int blk_serve_one(struct blk_queue *bq, struct vq *q, uint64_t now_ns)
+/* The next requests: how many, or why there are none. With limits one at a time. */
+static int blk_take(struct blk_queue *bq, struct vq *q, struct vq_chain **c, unsigned max,
+		    uint64_t now_ns)
 {
-	struct vq_chain *c;
-	if (unlikely(now_ns) && vq_has_work(q) && !blk_limit_allows(bq, now_ns))
+	if (likely(!now_ns))
+		return vq_pop_batch(q, c, max);
+	if (vq_has_work(q) && !blk_limit_allows(bq, now_ns))
 		return -ENOBUFS; /* until the timer wakes the queue */
-	int got = vq_pop(q, &c);
-	if (got <= 0)
-		return got;
-	if (unlikely(now_ns))
-		blk_limit_charge(bq, now_ns, c);
-	int err = blk_begin(bq, q, c);
-	return err ? err : 1;
+	int got = vq_pop(q, c);
+	if (got > 0)
+		blk_limit_charge(bq, now_ns, *c);
+	return got;
+}
+
+/*
+ * 0, or -EBADMSG: one of them was not even a request. All the others are begun all the same. What
+ * is done at once is shown a few at a time: a driver that looks goes on while we do the rest.
+ */
+static int blk_begin_all(struct blk_queue *bq, struct vq *q, struct vq_chain *const *c, int nr)
+{
+	int bad = 0;
+	for (int i = 0; i < nr; i++) {
+		int err = blk_begin(bq, q, c[i]);
+		bad = unlikely(err) ? err : bad;
+		if (i % BLK_SHOW == BLK_SHOW - 1)
+			vq_signal(q);
+	}
+	return bad;
 }
 
 int blk_serve(struct vworker_queue *wq, struct vq *q)
 {
 	struct blk_queue *bq = container_of(wq, struct blk_queue, wq);
+	struct vq_chain *c[VQ_BATCH];
 	uint64_t now_ns = blk_limit_begin(bq);
-	int got = 1;
+	int got = 1, bad = 0;
 	blk_follow_cache_mode(bq);
-	for (unsigned budget = VQ_BATCH; budget && got > 0; budget--)
-		got = blk_serve_one(bq, q, now_ns);
+	for (unsigned left = VQ_BATCH; left && got > 0 && !bad; left -= (unsigned)got) {
+		got = blk_take(bq, q, c, left, now_ns);
+		if (got <= 0)
+			break;
+		bad = blk_begin_all(bq, q, c, got);
+	}
 	blk_sync_start(bq);
-	return got;
+	return bad ? bad : got;
 }
