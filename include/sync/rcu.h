@@ -69,11 +69,14 @@ void rcu_synchronize(void);
 
 /* Embedded in what is freed later: deferring needs no memory, so it cannot fail on a reader. */
 struct rcu_deferred {
-	struct rcu_head head;
+	struct rcu_deferred *next;
 	void (*fn)(struct rcu_deferred *d);
 };
 
-/* Call fn(d) after a grace period, on a thread of the module's own; @d is its until then. */
+/*
+ * Call fn(d) after a grace period, on a thread of the module's own; @d is its until then. On a host
+ * that has no thread to give it stays until one has come, or rcu_drain().
+ */
 void rcu_defer(struct rcu_deferred *d, void (*fn)(struct rcu_deferred *d));
 
 /* Wait until everything deferred so far has run (teardown, tests). */

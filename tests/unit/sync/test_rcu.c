@@ -5,10 +5,48 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "sync/thread.h"
+
+static bool is_without_threads;
+
+int __real_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg)
+{
+	return is_without_threads ? EAGAIN : __real_pthread_create(t, a, fn, arg);
+}
+
+static unsigned calls;
+
+static void count_call(struct rcu_deferred *d)
+{
+	(void)d;
+	calls++;
+}
+
+/* Before any other test: later there is a thread. */
+static void without_a_thread_deferred_calls_wait_for_one(void **state)
+{
+	(void)state;
+	struct rcu_deferred a, b, c;
+	is_without_threads = true;
+	rcu_lock();
+	rcu_defer(&a, count_call); /* a reader must not wait for it */
+	rcu_unlock();
+	assert_int_equal(calls, 0);
+	rcu_drain();
+	assert_int_equal(calls, 1);
+	rcu_defer(&b, count_call);
+	is_without_threads = false;
+	rcu_defer(&c, count_call); /* now there is one */
+	rcu_drain();
+	assert_int_equal(calls, 3);
+}
 
 struct snapshot {
 	int a, b;
@@ -142,6 +180,7 @@ static void sections_nest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_a_thread_deferred_calls_wait_for_one),
 		cmocka_unit_test(readers_see_whole_snapshots_while_they_change),
 		cmocka_unit_test(a_deferred_call_waits_for_the_reader_inside),
 		cmocka_unit_test(a_reader_may_defer),
