@@ -40,11 +40,10 @@ int boot_file_bytes(uint64_t *out, int fd, const char **why)
 	return 0;
 }
 
-int machine_probe_kernel(struct kernel_info *out, int fd, const char **why)
+static int boot_probe(struct kernel_info *out, int fd, const char **why)
 {
 	uint8_t magic[4] = { 0 };
 	uint64_t bytes = 0;
-	*why = NULL;
 	int err = boot_file_bytes(&bytes, fd, why);
 	if (err)
 		return err;
@@ -56,6 +55,15 @@ int machine_probe_kernel(struct kernel_info *out, int fd, const char **why)
 	if (memcmp(magic, "\177ELF", sizeof(magic)) == 0)
 		return elf_probe(out, fd, bytes, why);
 	return bzimage_probe(out, fd, bytes, why);
+}
+
+int machine_probe_kernel(struct kernel_info *out, int fd, const char **why)
+{
+	*why = NULL;
+	int err = boot_probe(out, fd, why);
+	if (err && !*why)
+		return boot_refuse(why, err, "the file cannot be read");
+	return err;
 }
 
 /* --- what fits --- */

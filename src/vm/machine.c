@@ -122,7 +122,7 @@ enum vm_status vm_hypervisor_build(struct vm *vm)
 	if (err)
 		return host_no_kvm(vm->c, err);
 	err = hv_map_memory(vm->hv, vm->mem);
-	return err ? vm_fail_errno(err, "mapping guest memory") : VM_EXIT_OK;
+	return err ? vm_fail_errno(err, "setting up memory and chips of the VM") : VM_EXIT_OK;
 }
 
 void vm_hypervisor_undo(struct vm *vm)

@@ -1,5 +1,7 @@
 /* test_elf.c - ELF kernels: what is accepted, where it goes, and every way to be refused. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -215,6 +217,25 @@ static void survives_a_file_that_shrinks_after_the_probe(void **state)
 	test_board_drop(&t);
 }
 
+/* A descriptor that may only be written: each read fails. */
+static void says_why_when_the_file_cannot_be_read(void **state)
+{
+	(void)state;
+	struct test_elf e;
+	struct kernel_info k;
+	const char *why = NULL;
+	char path[64];
+	test_elf_make(&e);
+	int fd = test_file(&e, sizeof(e));
+	assert_true(snprintf(path, sizeof(path), "/proc/self/fd/%d", fd) > 0);
+	int blind = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(blind >= 0);
+	assert_int_equal(machine_probe_kernel(&k, blind, &why), -EBADF);
+	assert_non_null(why);
+	close(blind);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +248,7 @@ int main(void)
 		cmocka_unit_test(refuses_every_truncation),
 		cmocka_unit_test(loads_segments_and_not_one_byte_more),
 		cmocka_unit_test(survives_a_file_that_shrinks_after_the_probe),
+		cmocka_unit_test(says_why_when_the_file_cannot_be_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
