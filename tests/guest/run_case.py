@@ -8,17 +8,16 @@ Exit status: 0, 1, or 77 where the case cannot run here, with the reason on the 
 import argparse
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from guest.pattern import SECTOR, pattern
 from guest.watch import SPINNING, watch
 from support.scratch import die_with_parent, run_main, scratch_folder
 
 SKIPPED = 77
-SECTOR = 512
 MIB = 1 << 20
 RUN_SECONDS = 100
 ATTACK_SECONDS = 250
@@ -123,14 +122,6 @@ def show(*said):
     for data in said:
         sys.stdout.write((data or b"").decode(errors="replace"))
     sys.stdout.flush()
-
-
-def pattern(first, sectors, seed):
-    """What the guest writes to @sectors sectors from @first on: see blk.h of the guest."""
-    mask = (1 << 64) - 1
-    start = (first * (SECTOR // 8) + 1) * 0x9E3779B97F4A7C15 + seed * 0xD1342543DE82EF95
-    words = ((start + i * 0x9E3779B97F4A7C15) & mask for i in range(sectors * (SECTOR // 8)))
-    return struct.pack(f"<{sectors * (SECTOR // 8)}Q", *words)
 
 
 def check_equal(got, wanted, what):

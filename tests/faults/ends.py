@@ -1,0 +1,117 @@
+"""A `vmm run` that meets a fault of the host, and what must be true of its end: it comes by itself, with exit status 0,
+1 or 2, with one clear line unless it is 0, and leaves nothing behind."""
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from support.scratch import die_with_parent
+
+PATIENCE_S = 60
+ENDS = (0, 1, 2)
+
+
+def session_processes(session):
+    """The processes of @session that are no zombies: what a run has left behind, whoever its parent is now."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until_gone(session, seconds=10):
+    """The processes of @session that are still there after @seconds."""
+    deadline = time.monotonic() + seconds
+    while (left := session_processes(session)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def kill_session(session):
+    """End whatever a run has left."""
+    for pid in session_processes(session):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+class End:
+    """How a command ended: exit status (None: it had to be killed), what it said, what it left."""
+
+    def __init__(self, status, out, err, left):
+        self.status, self.left = status, left
+        self.out, self.err = out.decode(errors="replace"), err.decode(errors="replace")
+
+    def problems(self, ends=ENDS, before=None, after=None):
+        """What is wrong with it: a list of lines. @before and @after: the files in its folder."""
+        found = []
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        if self.status is None:
+            found.append("it does not end")
+        elif self.status not in ends:
+            found.append(f"exit status {self.status}")
+        elif self.status in (1, 2) and (len(lines) != 1 or not lines[0].startswith("vmm")):
+            found.append(f"not one clear line: {lines[:5]}")
+        if any("Sanitizer" in line or "runtime error" in line for line in lines):
+            found.append("a sanitizer complains")
+        if self.left:
+            found.append(f"processes left: {self.left}")
+        if before != after:
+            found.append(f"files before {before}, after {after}")
+        return found
+
+
+def run(command, prepare=None, seconds=PATIENCE_S):
+    """Run @command in a session of its own, @prepare() in the child before; how it ended."""
+
+    def child():
+        die_with_parent()
+        if prepare:
+            prepare()
+
+    with subprocess.Popen(
+        list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, preexec_fn=child,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=seconds)
+            status = process.returncode
+        except subprocess.TimeoutExpired:
+            kill_session(process.pid)
+            out, err = process.communicate()
+            status = None
+        left = wait_until_gone(process.pid)
+        kill_session(process.pid)
+    return End(status, out, err, left)
+
+
+class Setting:
+    """A folder with two small disks, and vmm with a device of each kind."""
+
+    def __init__(self, vmm, guest, folder, disk_bytes=16 << 20):
+        self.vmm, self.guest, self.folder = vmm, guest, folder
+        for name in ("disk0", "disk1"):
+            with open(folder / name, "wb") as out:
+                out.truncate(disk_bytes)
+
+    def command(self, test="poweroff", more=(), vmm_options=(), mem=64):
+        """To run @test of the built-in guest."""
+        return [
+            self.vmm, "run", "--mem", mem, "--cpus", "2", *vmm_options,
+            "--block", f"path={self.folder}/disk0,id=disk0,queues=2", "--block", f"path={self.folder}/disk1,direct=true",
+            "--serial", "type=stdout", "--serial", f"type=file,num=2,path={self.folder}/serial",
+            "--console", f"type=file,path={self.folder}/console", *more, "-p", f"test={test}", self.guest,
+        ]  # fmt: skip
+
+    def files(self):
+        """What lies in the folder, besides what this machine may write."""
+        return sorted(entry.name for entry in self.folder.iterdir() if entry.name not in ("serial", "console"))

@@ -1,0 +1,137 @@
+"""A host that has too little: descriptors, address space, threads; without io_uring; without a usable /dev/kvm.
+
+usage: python3 -m faults.limits VMM GUEST
+
+Each limit is tried with every value from almost nothing to enough. Every run must end by itself and say in one line
+what was missing; where it can do without, the guest runs.
+"""
+import ctypes
+import os
+import resource
+import struct
+import sys
+
+from faults.ends import Setting, run
+from support.scratch import run_main, scratch_folder
+
+SKIPPED = 77
+MIB = 1 << 20
+IO_URING_SETUP = 425
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
+LOADER_FAILED = 127  # exit status of a program that could not be loaded
+
+
+def refuse(call, error):
+    """A child in which system call number @call answers @error: a list of four seccomp instructions."""
+    program = b"".join(
+        struct.pack("<HBBI", code, jt, jf, k)
+        for code, jt, jf, k in (
+            (0x20, 0, 0, 0),  # load the number of the call
+            (0x15, 0, 1, call),  # not this one: skip the next
+            (0x06, 0, 0, SECCOMP_RET_ERRNO | error),
+            (0x06, 0, 0, SECCOMP_RET_ALLOW),
+        )
+    )
+    libc = ctypes.CDLL(None, use_errno=True)
+    code = ctypes.create_string_buffer(program, len(program))
+
+    def prepare():
+        header = struct.pack("<HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
+        if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0):
+            os._exit(99)
+
+    return prepare
+
+
+def limited(what, value):
+    """A child with a limit."""
+    return lambda: resource.setrlimit(what, (value, value))
+
+
+class Checks:
+    """Runs, and a line for each that ends badly."""
+
+    def __init__(self, setting):
+        self.setting, self.failed, self.ends = setting, 0, {}
+
+    def check(self, what, command, prepare=None, ends=(0, 1, 2), wanted=None):
+        """Run @command; its end must be one of @ends, and @wanted in what it complains."""
+        before = self.setting.files()
+        end = run(command, prepare)
+        self.ends[end.status] = self.ends.get(end.status, 0) + 1
+        if end.status == LOADER_FAILED and "error while loading shared libraries" in end.err:
+            return end  # it never came to be
+        problems = end.problems(ends, before, self.setting.files())
+        if wanted and wanted not in end.err:
+            problems.append(f"no word of {wanted!r}: {end.err.strip()}")
+        if problems:
+            self.failed += 1
+            print(f"FAIL {what}: {problems}\n{end.err[-2000:]}", flush=True)
+        elif os.environ.get("VMM_FAULTS_SHOW"):
+            print(f"ok {what}: {end.status} {end.err.strip()}", flush=True)
+        return end
+
+    def until_enough(self, what, limit, values):
+        """Raise a limit until the guest runs; it must at the last of @values."""
+        for value in values:
+            if self.check(f"{what} {value}", self.setting.command(), limited(limit, value)).status == 0:
+                return
+        self.failed += 1
+        print(f"FAIL {what}: even {values[-1]} is not enough", flush=True)
+
+
+def too_little(checks):
+    """Descriptors one by one, address space in steps, no locked memory."""
+    checks.until_enough("descriptors", resource.RLIMIT_NOFILE, range(3, 200))
+    checks.until_enough("address space", resource.RLIMIT_AS, range(24 * MIB, 600 * MIB, 12 * MIB))
+    checks.check("locked memory 0", checks.setting.command(), limited(resource.RLIMIT_MEMLOCK, 0))
+    checks.check("more guest memory than there is", checks.setting.command(mem=1 << 40), ends=(2,))
+
+
+def without_io_uring(checks):
+    """Then the pool of threads does the work, and the guest's disk still works."""
+    for name, error in (("EPERM", 1), ("ENOSYS", 38), ("ENOMEM", 12)):
+        ends = (0,) if name != "ENOMEM" else (0, 1)
+        command = checks.setting.command("blk.sizes-direct" if name != "ENOMEM" else "poweroff")
+        checks.check(f"io_uring_setup: {name}", command, refuse(IO_URING_SETUP, error), ends)
+
+
+def without_kvm(checks):
+    """No device, no such device, one that is something else, one that we may not open."""
+    checks.check("no /dev/kvm", checks.setting.command(vmm_options=("--kvm-device", "/dev/none")), ends=(1, 2), wanted="/dev/none")
+    checks.check("/dev/null", checks.setting.command(vmm_options=("--kvm-device", "/dev/null")), ends=(1, 2), wanted="/dev/null")
+    if os.geteuid() == 0:
+        forbidden = checks.setting.folder / "kvm"
+        forbidden.write_bytes(b"")
+        forbidden.chmod(0o600)
+        for path in (checks.setting.folder, forbidden.parent.parent):
+            path.chmod(path.stat().st_mode | 0o11)
+
+        def nobody():
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+
+        options = ("--kvm-device", str(forbidden))
+        command = [checks.setting.vmm, "run", *options, "--serial", "type=stdout", checks.setting.guest]
+        checks.check("a /dev/kvm of somebody else's", command, nobody, ends=(1, 2), wanted="ermission denied")
+
+
+def main(arguments):
+    vmm, guest = arguments
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("there is no /dev/kvm that we may use")
+        return SKIPPED
+    with scratch_folder("limits") as folder:
+        checks = Checks(Setting(vmm, guest, folder))
+        too_little(checks)
+        without_io_uring(checks)
+        without_kvm(checks)
+    print(f"runs by exit status {checks.ends}; {checks.failed} ended badly")
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)
+    run_main(main)
