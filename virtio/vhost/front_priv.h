@@ -11,12 +11,14 @@
  */
 #ifndef VIRTIO_VHOST_FRONT_PRIV_H
 #define VIRTIO_VHOST_FRONT_PRIV_H
+#include <linux/virtio_blk.h>
 #include <poll.h>
 #include "sync/notifier.h"
 #include "sync/thread.h"
 #include "user_msg.h"
 #include "virtio/vhost_front.h"
 
+#define FRONT_WCE     offsetof(struct virtio_blk_config, wce) /* switch of the write cache */
 #define FRONT_STOP_MS 30000 /* a ring may take this long to finish what is in flight */
 
 enum front_wish { FRONT_OFF, FRONT_RUN, FRONT_STOP };
@@ -76,8 +78,11 @@ struct front {
 	struct mutex lock;
 	struct front_queue q[VDEV_MAX_QUEUES];
 	bool is_over, wants_reset, wants_restart;
+	bool has_choice;   /* the driver of a disk has set config[FRONT_WCE] ... */
+	uint8_t first_wce; /* ... which was this before */
 	uint8_t config[VHOST_USER_MAX_CONFIG];
-	uint32_t dirty_from, dirty_to; /* bytes of config that the driver wrote */
+	uint8_t wanted[VHOST_USER_MAX_CONFIG]; /* config as the driver wants it ... */
+	uint32_t dirty_from, dirty_to;         /* ... in these bytes */
 	struct vhost_front_info info;
 	/* front thread */
 	struct front_link link;

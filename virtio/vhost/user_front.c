@@ -20,6 +20,14 @@ static void front_config_read(struct vdev *d, uint32_t off, void *buf, uint32_t 
 	mutex_unlock(&f->lock);
 }
 
+/* What a driver may change and read back at once: a disk's write cache. VIRTIO 1.2 §5.2.5 */
+static bool front_is_drivers(const struct vdev *d, uint32_t off, uint32_t len)
+{
+	return d->ops->id == VIRTIO_ID_BLOCK && (d->accepted >> VIRTIO_BLK_F_CONFIG_WCE & 1) &&
+	       off == FRONT_WCE && len == 1;
+}
+
+/* The server says what becomes of it; until then the driver reads the old. */
 static void front_config_write(struct vdev *d, uint32_t off, const void *buf, uint32_t len)
 {
 	struct front *f = front_of(d);
@@ -27,7 +35,13 @@ static void front_config_write(struct vdev *d, uint32_t off, const void *buf, ui
 		return; /* of the owner's making: nothing in it is the driver's to change */
 	mutex_lock(&f->lock);
 	bool is_clean = f->dirty_from == f->dirty_to;
-	memcpy(f->config + off, buf, len);
+	if (is_clean)
+		memcpy(f->wanted, f->config, sizeof(f->wanted));
+	memcpy(f->wanted + off, buf, len);
+	if (front_is_drivers(d, off, len)) {
+		f->config[FRONT_WCE] = !!*(const uint8_t *)buf;
+		f->has_choice = true;
+	}
 	f->dirty_from = is_clean ? off : min_u32(f->dirty_from, off);
 	f->dirty_to = is_clean || off + len > f->dirty_to ? off + len : f->dirty_to;
 	mutex_unlock(&f->lock);
@@ -65,6 +79,9 @@ static void front_reset(struct vdev *d)
 	mutex_lock(&f->lock);
 	f->wants_reset = true;
 	f->dirty_from = f->dirty_to = 0;
+	if (f->has_choice)
+		f->config[FRONT_WCE] = f->first_wce;
+	f->has_choice = false;
 	mutex_unlock(&f->lock);
 	notifier_signal(&f->wake);
 }
@@ -196,6 +213,7 @@ static int front_make_vdev(struct front *f, struct gmem *mem)
 	if (err)
 		return err;
 	f->dev.config_bytes = bytes;
+	f->first_wce = f->config[FRONT_WCE];
 	f->dev.offered = front_offer(f);
 	(void)snprintf(f->dev.id, sizeof(f->dev.id), "%s", f->cfg.name); /* cut is fine */
 	return 0;

@@ -1,6 +1,5 @@
 /* user_front_hello.c - see front_priv.h: features, memory, log, configuration. */
 #include <errno.h>
-#include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_console.h>
 #include <linux/virtio_ids.h>
@@ -166,6 +165,20 @@ static int hello_status(struct front *f, uint8_t status)
 	return front_tell_u64(f, VHOST_USER_SET_STATUS, status);
 }
 
+/* Before the first ring: a disk that was to write through must not begin with a write-back cache.
+ */
+static int hello_choice(struct front *f)
+{
+	mutex_lock(&f->lock);
+	bool has_choice = f->has_choice;
+	uint8_t wce = f->config[FRONT_WCE];
+	mutex_unlock(&f->lock);
+	f->link.owes_config = true; /* it may depend on the features */
+	if (!has_choice || !front_has(f, VHOST_USER_PROTOCOL_F_CONFIG))
+		return 0;
+	return front_write_config(f, FRONT_WCE, &wce, 1);
+}
+
 int front_introduce(struct front *f, uint64_t features)
 {
 	const uint8_t ready = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
@@ -185,6 +198,8 @@ int front_introduce(struct front *f, uint64_t features)
 		err = hello_log(f);
 	if (!err)
 		err = hello_status(f, ready | VIRTIO_CONFIG_S_DRIVER_OK);
+	if (!err)
+		err = hello_choice(f);
 	f->link.is_introduced = !err;
 	return err;
 }

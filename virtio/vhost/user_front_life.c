@@ -158,6 +158,8 @@ static int life_refresh_config(struct front *f)
 	if (err)
 		return err;
 	mutex_lock(&f->lock);
+	if (f->has_choice) /* perhaps on its way only */
+		now[FRONT_WCE] = f->config[FRONT_WCE];
 	bool is_other = memcmp(f->config, now, bytes);
 	memcpy(f->config, now, bytes);
 	mutex_unlock(&f->lock);
@@ -171,7 +173,7 @@ static int life_write_config(struct front *f)
 	uint8_t data[VHOST_USER_MAX_CONFIG];
 	mutex_lock(&f->lock);
 	uint32_t from = f->dirty_from, len = f->dirty_to - from;
-	memcpy(data, f->config + from, len);
+	memcpy(data, f->wanted + from, len);
 	f->dirty_from = f->dirty_to = 0;
 	mutex_unlock(&f->lock);
 	if (!len || !front_has(f, VHOST_USER_PROTOCOL_F_CONFIG))

@@ -84,6 +84,8 @@ void user_rings_reset(struct vhost_user_server *s);
 /* Start ring @idx if nothing is missing any more. What the guest did wrong is no error here. */
 MUST_CHECK int user_ring_try_start(struct vhost_user_server *s, uint16_t idx);
 MUST_CHECK int user_rings_try_start(struct vhost_user_server *s);
+/* Take the device through a driver's initialisation, unless it is there already. */
+MUST_CHECK int user_go_live(struct vhost_user_server *s);
 /* Stop ring @idx (all rings) and wait for what is in flight. Keeps what the frontend said. */
 void user_ring_halt(struct vhost_user_server *s, uint16_t idx);
 void user_rings_halt(struct vhost_user_server *s);

@@ -160,6 +160,9 @@ static int user_get_config(struct vhost_user_server *s, struct user_msg *m)
 static int user_set_config(struct vhost_user_server *s, struct user_msg *m)
 {
 	int err = user_config_check(m);
+	/* a driver that writes has chosen features, and what it writes may depend on them */
+	if (!err && s->features)
+		err = user_go_live(s);
 	if (!err)
 		vdev_config_write(s->dev, m->p.config.off, m->p.config.data, m->p.config.len);
 	return err;

@@ -56,8 +56,7 @@ static void user_call_nobody(void *ctx)
 
 /*
  * A worker may be about to write to the notifier's descriptor: that number stays what it is, and
- * only what it refers to is exchanged. Spurious calls are harmless, lost ones are not: a frontend
- * that comes back after a crash of our predecessor gets one at once.
+ * only what it refers to is exchanged. Spurious calls are harmless, lost ones are not.
  */
 int user_ring_set_call(struct vhost_user_server *s, uint16_t idx, int fd)
 {
@@ -70,7 +69,8 @@ int user_ring_set_call(struct vhost_user_server *s, uint16_t idx, int fd)
 		if (errno != EINTR && errno != EBUSY)
 			return -errno;
 	notifier_set_fn(n, NULL, NULL);
-	notifier_signal(n);
+	if (s->rings[idx].is_running)
+		notifier_signal(n);
 	return 0;
 }
 
@@ -179,8 +179,7 @@ void user_rings_halt(struct vhost_user_server *s)
 
 /* --- start --- */
 
-/* Take the device through the steps of a driver's initialisation, unless it is there already. */
-static int user_go_live(struct vhost_user_server *s)
+int user_go_live(struct vhost_user_server *s)
 {
 	struct vdev *d = s->dev;
 	uint64_t features = s->features & ~(1ull << VHOST_USER_F_PROTOCOL_FEATURES);
@@ -232,6 +231,8 @@ int user_ring_try_start(struct vhost_user_server *s, uint16_t idx)
 	vdev_queue_set_next(s->dev, idx, r->next);
 	vdev_queue_set_log(s->dev, idx, user_log_of(&s->log, idx), s->log.stride);
 	r->is_running = true;
+	if (r->next)
+		notifier_signal(&r->call); /* whoever had it before us may not have come to that */
 	vdev_queue_enable(s->dev,
 			  idx); /* that it cannot start is the driver's fault, told by error */
 	return 0;

@@ -78,7 +78,8 @@ static bool answer(struct backend *b, struct user_msg *m)
 		return true;
 	case VHOST_USER_SET_CONFIG:
 		b->written = m->p.config;
-		memcpy(b->config + m->p.config.off, m->p.config.data, m->p.config.len);
+		if (!b->is_read_only)
+			memcpy(b->config + m->p.config.off, m->p.config.data, m->p.config.len);
 		return false;
 	case VHOST_USER_GET_INFLIGHT_FD:
 		m->p.inflight.bytes = (uint64_t)LOG_STRIDE * m->p.inflight.nr_queues;

@@ -48,6 +48,7 @@ struct backend {
 	/* what the next server is like */
 	uint64_t features, protocol, nr_queues;
 	uint8_t config[BACKEND_BYTES];
+	_Atomic bool is_read_only;  /* config */
 	_Atomic int refuse;         /* what connect() says instead; 0: nothing */
 	_Atomic unsigned die_first; /* so many servers hang up at the first word */
 	const struct lie *_Atomic lie;

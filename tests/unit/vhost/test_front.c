@@ -333,15 +333,59 @@ static void a_change_of_configuration_arrives(void **state)
 static void a_write_of_configuration_arrives(void **state)
 {
 	struct backend *b = *state;
-	uint8_t got[2];
+	uint8_t got[2], wce = 0;
 	backend_up(b);
-	vdev_config_write(b->d, 32, "\1\2", 2);
+	vdev_config_write(b->d, 31, "\1\2", 2);
 	backend_until(b, VHOST_USER_SET_CONFIG, 1);
-	assert_int_equal(b->written.off, 32);
+	assert_int_equal(b->written.off, 31);
 	assert_int_equal(b->written.len, 2);
 	assert_memory_equal(b->written.data, "\1\2", 2);
-	vdev_config_read(b->d, 32, got, 2);
-	assert_memory_equal(got, "\1\2", 2);
+	drive_until(&b->v, (vdev_config_read(b->d, 31, got, 2), got[0] == 1 && got[1] == 2));
+	/* the driver of a disk reads the switch of the write cache back at once */
+	vdev_config_write(b->d, 32, "\5", 1);
+	vdev_config_read(b->d, 32, &wce, 1);
+	assert_int_equal(wce, 1);
+	backend_until(b, VHOST_USER_SET_CONFIG, 2);
+	assert_int_equal(b->written.data[0], 5);
+}
+
+/* Or a disk that was to write through would begin to cache when its server is replaced. */
+static void the_choice_of_a_write_cache_outlives_servers(void **state)
+{
+	struct backend *b = *state;
+	uint8_t wce = 1;
+	backend_up(b);
+	vdev_config_write(b->d, 32, "", 1);
+	backend_until(b, VHOST_USER_SET_CONFIG, 1);
+	b->config[32] = 33;
+	backend_die(b);
+	backend_until(b, VHOST_USER_SET_VRING_KICK, BACKEND_QUEUES + 1);
+	assert_int_equal(b->counts[VHOST_USER_SET_CONFIG], 2); /* before the first ring */
+	assert_int_equal(b->written.off, 32);
+	assert_int_equal(b->config[32], 0);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
+	b->config[32] = 33; /* as a reset does to a disk */
+	drive_reset(&b->v);
+	vdev_config_read(b->d, 32, &wce, 1);
+	assert_int_equal(wce, 33);
+	drive_up(&b->v, ~0ull);
+	backend_works(b);
+	assert_int_equal(b->counts[VHOST_USER_SET_CONFIG], 2);
+}
+
+static void what_a_server_refuses_is_not_seen(void **state)
+{
+	struct backend *b = *state;
+	uint8_t got;
+	backend_up(b);
+	b->is_read_only = true;
+	for (unsigned i = 0; i < 50; i++) {
+		vdev_config_write(b->d, 0, "x", 1);
+		vdev_config_read(b->d, 0, &got, 1);
+		assert_int_equal(got, 1);
+	}
+	backend_until(b, VHOST_USER_SET_CONFIG, 1);
+	assert_int_equal(b->v.config_changes, 0);
 }
 
 /* --- death --- */
@@ -578,6 +622,8 @@ int main(void)
 		T(a_broken_ring_needs_a_reset),
 		T(a_change_of_configuration_arrives),
 		T(a_write_of_configuration_arrives),
+		T(the_choice_of_a_write_cache_outlives_servers),
+		T(what_a_server_refuses_is_not_seen),
 		T(the_next_goes_on_where_one_was),
 		T(an_operator_changes_servers_in_order),
 		T(without_an_account_it_must_be_in_order),
