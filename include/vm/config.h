@@ -20,6 +20,10 @@
 #define VM_MAX_DISKS  26
 #define VM_NR_SERIAL  4
 #define VM_MAX_TABLES 16
+#define VM_MAX_VHOST  16
+
+#define VM_SOCKET_BYTES     108 /* a path of a Unix socket, with its end */
+#define VM_VHOST_MAX_QUEUES 64
 
 enum vm_tristate { VM_AUTO = -1, VM_OFF = 0, VM_ON = 1 };
 
@@ -67,6 +71,18 @@ struct vm_serial_config {
 /* Print what would be chosen, and end? */
 enum vm_dry_run { VM_DRY_NO, VM_DRY_TEXT, VM_DRY_JSON };
 
+/* A device that somebody else serves over vhost-user. */
+struct vm_vhost_config {
+	const char *option;  /* that named it: "vhost-user-blk" */
+	char *path;          /* of the socket */
+	uint32_t id;         /* VIRTIO_ID_* */
+	unsigned queues;     /* 0: as the server says */
+	unsigned queue_size; /* 0: auto */
+	char tag[37];        /* of a shared folder; empty: as the server says */
+	bool has_mac;
+	uint8_t mac[6];
+};
+
 struct vm_config {
 	char *kernel, *initrd, *bios; /* paths; kernel or bios is set */
 	char *params;                 /* all -p joined by spaces; "" if none */
@@ -89,6 +105,8 @@ struct vm_config {
 	/* devices */
 	struct vm_disk_config disks[VM_MAX_DISKS];
 	unsigned nr_disks;
+	struct vm_vhost_config vhost[VM_MAX_VHOST];
+	unsigned nr_vhost;
 	struct vm_serial_config serial[2 * VM_NR_SERIAL];
 	unsigned nr_serial;
 	char *acpi_tables[VM_MAX_TABLES];

@@ -32,6 +32,8 @@ void config_fini(struct vm_config *c)
 		free(c->disks[i].path);
 		free(c->disks[i].cpus);
 	}
+	for (unsigned i = 0; i < c->nr_vhost; i++)
+		free(c->vhost[i].path);
 	for (unsigned i = 0; i < c->nr_serial; i++) {
 		free(c->serial[i].path);
 		free(c->serial[i].input);

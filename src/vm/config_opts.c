@@ -147,6 +147,23 @@ const struct config_option config_options[] = {
 	  "CPUs, anywhere; poll=adaptive, split rings, no limits, write cache on, discard where "
 	  "the file can",
 	  opt_block },
+	{ "vhost-user-blk", 0, "SOCKET[,queues=N][,queue-size=N]", true,
+	  "disk that somebody else serves over vhost-user; as --vhost-user type=block",
+	  opt_vhost_user_blk },
+	{ "vhost-user-net", 0, "SOCKET[,mac=ADDR]", true,
+	  "network card that somebody else serves; as --vhost-user type=net", opt_vhost_user_net },
+	{ "vhost-user-fs", 0, "SOCKET[:TAG][,queues=N]", true,
+	  "folder that somebody else shares; as --vhost-user type=fs", opt_vhost_user_fs },
+	{ "vhost-user", 0,
+	  "type=block|net|fs|rng|console|ID,socket=PATH[,queues=N][,queue-size=N][,tag=TAG]"
+	  "[,mac=ADDR]",
+	  true,
+	  "device behind somebody else's vhost-user socket, which may be restarted; ID is the "
+	  "number "
+	  "of a virtio device. Defaults: the server's queues (fs with a tag, net: 2) of 256 "
+	  "entries, "
+	  "its configuration",
+	  opt_vhost_user },
 	{ "serial", 0,
 	  "type=stdout|file|unix|pty|syslog|sink[,hardware=serial|virtio-console][,num=1..4]"
 	  "[,path=PATH][,input=PATH][,console][,earlycon][,stdin]",
@@ -178,10 +195,6 @@ const struct config_option config_options[] = {
 	LATER("tap-fd", "FD", "there is no network device yet"),
 	LATER("net-vq-pairs", "N", "there is no network device yet"),
 	LATER("vhost-net", NULL, "there is no network device yet"),
-	LATER("vhost-user-blk", "SOCKET", "there is no vhost-user frontend yet; use --block"),
-	LATER("vhost-user-net", "SOCKET", "there is no vhost-user frontend yet"),
-	LATER("vhost-user-fs", "SOCKET", "there is no vhost-user frontend yet"),
-	LATER("vhost-user", "…", "there is no vhost-user frontend yet"),
 	LATER("cid", "CID", "there is no vsock device yet"),
 	LATER("vsock", "…", "there is no vsock device yet"),
 	LATER("shared-dir", "…", "there is no file-sharing device yet"),

@@ -37,6 +37,11 @@ int opt_root(struct config_builder *b, const char *value);
 int opt_rwroot(struct config_builder *b, const char *value);
 int opt_disk(struct config_builder *b, const char *value);
 int opt_rwdisk(struct config_builder *b, const char *value);
+/* config_vhost.c */
+int opt_vhost_user(struct config_builder *b, const char *value);
+int opt_vhost_user_blk(struct config_builder *b, const char *value);
+int opt_vhost_user_net(struct config_builder *b, const char *value);
+int opt_vhost_user_fs(struct config_builder *b, const char *value);
 /* config_serial.c */
 int opt_serial(struct config_builder *b, const char *value);
 int opt_console(struct config_builder *b, const char *value);

@@ -294,12 +294,25 @@ static int vdevs_add_console(struct vm *vm)
 	return err ? err : vdevs_plug(vm, dev, &vm_device_here);
 }
 
+static enum vm_status vdevs_add_vhost(struct vm *vm, unsigned i)
+{
+	struct vdev *dev = NULL;
+	enum vm_status st = vm_vhost_create(&dev, vm->mem, &vm->c->vhost[i], i);
+	int err = st ? 0 : vdevs_plug(vm, dev, &vm_device_vhost);
+	return err ? vm_fail_errno(err, "plugging a vhost-user device") : st;
+}
+
 enum vm_status vm_vdevs_build(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->c->nr_disks; i++) {
 		int err = vdevs_add_disk(vm, i);
 		if (err)
 			return vm_disk_failed(&vm->c->disks[i], err);
+	}
+	for (unsigned i = 0; i < vm->c->nr_vhost; i++) {
+		enum vm_status st = vdevs_add_vhost(vm, i);
+		if (st)
+			return st;
 	}
 	int err = vdevs_add_rng(vm);
 	if (!err)

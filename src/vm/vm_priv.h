@@ -30,7 +30,7 @@
 #include "vm/config.h"
 #include "vm/vm.h"
 
-#define VM_MAX_VDEVS (VM_MAX_DISKS + 4)
+#define VM_MAX_VDEVS (VM_MAX_DISKS + VM_MAX_VHOST + 4)
 
 struct vm_cpu {
 	struct vm *vm;
@@ -141,6 +141,11 @@ MUST_CHECK int vm_disk_create(struct vdev **out, struct gmem *mem, const struct 
 			      struct afile *f, const char *name, unsigned auto_queues);
 /* Word why that failed. */
 enum vm_status vm_disk_failed(const struct vm_disk_config *d, int err);
+/* vhost.c */
+/* Number @index of the devices that somebody else serves, and what an operator can ask of one. */
+extern const struct vm_device_ops vm_device_vhost;
+enum vm_status vm_vhost_create(struct vdev **out, struct gmem *mem, const struct vm_vhost_config *d,
+			       unsigned index);
 /* machine.c */
 enum vm_status vm_host_check(struct vm *vm);
 enum vm_status vm_memory_build(struct vm *vm);

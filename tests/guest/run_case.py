@@ -475,4 +475,5 @@ def main(arguments):
     return 0
 
 
-run_main(main)
+if __name__ == "__main__":
+    run_main(main)

@@ -239,6 +239,34 @@ static const struct {
 	{ "serial", "type=pty,input=x" },
 	{ "console", "name=a-name-that-is-much-too-long-for-a-port" },
 	{ "serial", "" },
+	{ "vhost-user", "socket=/s" },
+	{ "vhost-user", "type=block" },
+	{ "vhost-user", "/s,type=block" },
+	{ "vhost-user", "type=floppy,socket=/s" },
+	{ "vhost-user", "type=0,socket=/s" },
+	{ "vhost-user", "type=64,socket=/s" },
+	{ "vhost-user", "type=rng,socket=" },
+	{ "vhost-user", "type=rng,socket=/s,queues=0" },
+	{ "vhost-user", "type=rng,socket=/s,queues=65" },
+	{ "vhost-user", "type=rng,socket=/s,queue-size=100" },
+	{ "vhost-user", "type=rng,socket=/s,queue-size=2048" },
+	{ "vhost-user", "type=rng,socket=/s,colour=red" },
+	{ "vhost-user", "type=rng,socket=/s,tag=x" },
+	{ "vhost-user", "type=rng,socket=/s,mac=02:00:00:00:00:01" },
+	{ "vhost-user", "type=net,socket=/s,queues=4" },
+	{ "vhost-user", "type=net,socket=/s,mac=02:00:00:00:00" },
+	{ "vhost-user", "type=net,socket=/s,mac=02:00:00:00:00:01:02" },
+	{ "vhost-user", "type=net,socket=/s,mac=01:00:00:00:00:01" },
+	{ "vhost-user", "type=fs,socket=/s,queues=1" },
+	{ "vhost-user", "type=fs,socket=/s,tag=a-name-that-is-longer-than-the-36-bytes-there-are" },
+	{ "vhost-user-blk",
+	  "/a-path-that-is-longer-than-the-107-characters-that-a-unix-socket-may-have-"
+	  "whatever-file-system-it-may-be-on-in-the-end" },
+	{ "vhost-user-blk", "queues=2" },
+	{ "vhost-user-blk", "/s," },
+	{ "vhost-user-fs", "/s:" },
+	{ "vhost-user-fs", ":tag" },
+	{ "vhost-user-fs", "/s:tag,tag=other" },
 	{ "initrd", "" },
 	{ "gpu", NULL },
 	{ "net", "tap=x" },
@@ -247,6 +275,48 @@ static const struct {
 	{ "config", "/nowhere/vm.json" },
 	{ "config", "/" },
 };
+
+static void devices_of_others_are_named_by_their_sockets(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(set(f, "vhost-user-blk", "/run/a"), 0);
+	assert_int_equal(set(f, "vhost-user-net", "/run/n,mac=02:00:00:00:00:1f"), 0);
+	assert_int_equal(set(f, "vhost-user-fs", "/run/f:home"), 0);
+	assert_int_equal(set(f, "vhost-user-fs", "/run/a:b/f"), 0);
+	assert_int_equal(set(f, "vhost-user", "type=blk,socket=/b,queues=4,queue-size=64"), 0);
+	assert_int_equal(set(f, "vhost-user", "type=19,socket=/v"), 0);
+	assert_int_equal(f->c.nr_vhost, 6);
+	static const struct {
+		const char *option, *path, *tag;
+		uint32_t id;
+	} want[] = {
+		{ "vhost-user-blk", "/run/a", "", 2 },
+		{ "vhost-user-net", "/run/n", "", 1 },
+		{ "vhost-user-fs", "/run/f", "home", 26 },
+		{ "vhost-user-fs", "/run/a:b/f", "", 26 },
+		{ "vhost-user", "/b", "", 2 },
+		{ "vhost-user", "/v", "", 19 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		const struct vm_vhost_config *d = &f->c.vhost[i];
+		assert_string_equal(d->option, want[i].option);
+		assert_string_equal(d->path, want[i].path);
+		assert_string_equal(d->tag, want[i].tag);
+		assert_int_equal(d->id, want[i].id);
+	}
+	assert_true(f->c.vhost[1].has_mac);
+	assert_memory_equal(f->c.vhost[1].mac, "\2\0\0\0\0\x1f", 6);
+	assert_int_equal(f->c.vhost[4].queues, 4);
+	assert_int_equal(f->c.vhost[4].queue_size, 64);
+}
+
+static void more_devices_than_fit_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	for (unsigned i = 0; i < VM_MAX_VHOST; i++)
+		assert_int_equal(set(f, "vhost-user-blk", "/s"), 0);
+	assert_int_equal(set(f, "vhost-user-blk", "/s"), -EINVAL);
+}
 
 static void bad_values_are_refused_by_name(void **state)
 {
@@ -407,6 +477,8 @@ int main(void)
 		T(lists_split_at_commas_outside_brackets),
 		T(a_block_disk_takes_every_key),
 		T(old_spellings_name_read_only_and_root),
+		T(devices_of_others_are_named_by_their_sockets),
+		T(more_devices_than_fit_are_refused),
 		T(bad_values_are_refused_by_name),
 		T(single_options_are_given_once),
 		T(options_must_go_together),
