@@ -60,10 +60,13 @@ bool inline_write(struct inline_writes *w, const struct uring_sys *sys, int fd,
 	}
 	uint64_t start_ns = inline_now_ns();
 	ssize_t n;
+	atomic_store_explicit(&w->is_busy, true, memory_order_relaxed); /* orders nothing */
 	do {
 		n = sys->writev(fd, iov, (int)nr, off, 0);
 	} while (n < 0 && errno == EINTR);
-	*res = n < 0 ? -errno : (int32_t)n; /* at most MAX_RW_COUNT */
+	int err = n < 0 ? errno : 0;
+	atomic_store_explicit(&w->is_busy, false, memory_order_relaxed);
+	*res = err ? -err : (int32_t)n; /* at most MAX_RW_COUNT */
 	inline_note(w, inline_now_ns() - start_ns);
 	return *res != -EAGAIN;
 }

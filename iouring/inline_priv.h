@@ -14,6 +14,7 @@
  */
 #ifndef IOURING_INLINE_PRIV_H
 #define IOURING_INLINE_PRIV_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -26,6 +27,7 @@ struct inline_writes {
 	enum inline_kind kind; /* found out with the first write */
 	unsigned penance;      /* writes yet to go to the kernel's threads */
 	unsigned next_penance;
+	_Atomic bool is_busy; /* in a write; read by any thread */
 };
 
 /* Write now, if that is likely to be quick. True: done, *res is as of a completion. */

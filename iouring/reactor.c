@@ -301,3 +301,8 @@ const struct reactor_stats *reactor_stats_of(const struct reactor *r)
 {
 	return &r->stats;
 }
+
+bool reactor_is_writing(const struct reactor *r)
+{
+	return atomic_load_explicit(&r->inline_writes.is_busy, memory_order_relaxed);
+}

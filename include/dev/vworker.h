@@ -35,7 +35,9 @@ struct reactor *vworker_reactor(struct vworker *w);
  */
 void vworker_sync(struct vworker *w);
 
-/* vdev_ops.beat for one worker: it answers from its loop, however long its I/O takes. Any thread.
+/*
+ * vdev_ops.beat for one worker: it answers from its loop, however long its I/O takes; a write that
+ * it does itself and that takes long is answer enough. Any thread.
  */
 bool vworker_beat(struct vworker *w);
 

@@ -141,6 +141,11 @@ struct reactor_stats {
 	_Atomic uint64_t spins, spin_hits; /* look-outs, and those that saw work */
 };
 const struct reactor_stats *reactor_stats_of(const struct reactor *r);
+/*
+ * Is its thread inside a write of reactor_writev_cached()? Then it answers no message before the
+ * disk has room. Any thread.
+ */
+bool reactor_is_writing(const struct reactor *r);
 /* For people: "io_uring", "pool", ... */
 const char *reactor_engine_name(const struct reactor *r);
 

@@ -94,7 +94,7 @@ static void vworker_on_beat(struct reactor_msg *m)
 bool vworker_beat(struct vworker *w)
 {
 	if (atomic_exchange_explicit(&w->is_beat_out, true, memory_order_acquire))
-		return false;
+		return reactor_is_writing(w->reactor); /* the disk's fault, not its own */
 	w->beat_msg.fn = vworker_on_beat;
 	reactor_post(w->reactor, &w->beat_msg);
 	return true;

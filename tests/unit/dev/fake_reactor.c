@@ -174,6 +174,14 @@ const char *reactor_engine_name(const struct reactor *r)
 	return "fake";
 }
 
+bool fake_is_writing;
+
+bool reactor_is_writing(const struct reactor *r)
+{
+	(void)r;
+	return fake_is_writing;
+}
+
 const struct reactor_stats *reactor_stats_of(const struct reactor *r)
 {
 	return &r->stats;

@@ -328,6 +328,10 @@ static void gives_a_sign_of_life_from_its_loop(void **state)
 	assert_true(vworker_beat(f->worker));
 	assert_false(vworker_beat(f->worker)); /* not answered yet */
 	assert_false(vworker_beat(f->worker));
+	fake_is_writing = true;
+	assert_true(vworker_beat(f->worker)); /* waits for the disk */
+	fake_is_writing = false;
+	assert_false(vworker_beat(f->worker));
 	passes(1);
 	assert_true(vworker_beat(f->worker));
 	passes(1);

@@ -13,6 +13,8 @@ static struct {
 	unsigned interrupts; /* answers of EINTR first */
 	bool is_slow;
 	unsigned nowait, plain;
+	const struct inline_writes *writer;
+	bool was_busy; /* the writer said so during the last plain write */
 } fs;
 
 static ssize_t fs_writev(int fd, const struct iovec *iov, int nr, off_t off, int flags)
@@ -32,6 +34,7 @@ static ssize_t fs_writev(int fd, const struct iovec *iov, int nr, off_t off, int
 		return -1;
 	}
 	fs.plain++;
+	fs.was_busy = fs.writer && fs.writer->is_busy;
 	if (fs.is_slow) /* what is tested is that time, not an order */
 		(void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	errno = fs.res < 0 ? (int)-fs.res : 0;
@@ -53,6 +56,23 @@ static int reset(void **state)
 	memset(&fs, 0, sizeof(fs));
 	fs.res = 4096;
 	return 0;
+}
+
+static void says_that_it_is_in_a_write(void **state)
+{
+	(void)state;
+	static const ssize_t results[] = { 4096, -EIO };
+	for (size_t i = 0; i < ARRAY_SIZE(results); i++) {
+		struct inline_writes w = { .kind = INLINE_MAY };
+		int32_t res;
+		fs.writer = &w;
+		fs.was_busy = false;
+		fs.res = results[i];
+		assert_true(write_once(&w, &res));
+		assert_int_equal(res, results[i]);
+		assert_true(fs.was_busy);
+		assert_false(w.is_busy);
+	}
 }
 
 static void leaves_writes_that_cannot_block_to_the_ring(void **state)
@@ -196,6 +216,7 @@ static void an_error_is_a_result(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(says_that_it_is_in_a_write, reset),
 		cmocka_unit_test_setup(leaves_writes_that_cannot_block_to_the_ring, reset),
 		cmocka_unit_test_setup(writes_itself_where_the_kernel_would_use_a_thread, reset),
 		cmocka_unit_test_setup(large_ones_go_to_the_ring, reset),
