@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,6 +34,7 @@ struct fixture {
 	void *log;
 	struct vq *q;
 	pid_t device;
+	atomic_uint *looks; /* how often the driver has looked; both processes see it */
 };
 
 static void count_call(void *ctx)
@@ -48,6 +50,8 @@ static int setup_with(void **state, uint64_t features)
 	notifier_init_fn(&f->call, count_call, f);
 	f->log = mmap(NULL, vq_log_bytes(SIZE), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		      -1, 0);
+	f->looks = mmap(NULL, sizeof(*f->looks), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			-1, 0);
 	*state = f;
 	return 0;
 }
@@ -76,6 +80,7 @@ static int teardown(void **state)
 		kill_device(f, &(int){ 0 });
 	vq_destroy(f->q);
 	(void)munmap(f->log, vq_log_bytes(SIZE));
+	(void)munmap(f->looks, sizeof(*f->looks));
 	guest_queue_fini(&f->gq);
 	guest_fini(&f->guest);
 	free(f);
@@ -320,15 +325,24 @@ static uint32_t random_next(uint32_t *state)
 struct work {
 	struct fixture *f;
 	uint32_t seed;
+	uint32_t steps; /* calls of the queue until it dies by itself; 0: never */
 	struct vq_chain *held[SIZE];
 	unsigned nr;
 };
+
+/* One more call of the queue. */
+static struct vq *step(struct work *w)
+{
+	if (w->steps && !--w->steps)
+		(void)raise(SIGKILL);
+	return w->f->q;
+}
 
 static void take_some(struct work *w)
 {
 	for (unsigned n = random_next(&w->seed) % 8; n;) {
 		unsigned max = random_next(&w->seed) % n + 1;
-		int got = vq_pop_batch(w->f->q, &w->held[w->nr], max);
+		int got = vq_pop_batch(step(w), &w->held[w->nr], max);
 		if (got < 0)
 			_exit(2);
 		if (!got)
@@ -336,7 +350,7 @@ static void take_some(struct work *w)
 		w->nr += (unsigned)got;
 		n -= (unsigned)got;
 		if (random_next(&w->seed) % 16 == 0) {
-			vq_unpop(w->f->q, w->held[--w->nr]);
+			vq_unpop(step(w), w->held[--w->nr]);
 			return;
 		}
 	}
@@ -350,22 +364,32 @@ static void complete_some(struct work *w)
 		if (!vq_chain_read(w->held[i], 0, &number, 8) ||
 		    !vq_chain_write(w->held[i], 0, &number, 8))
 			_exit(3);
-		vq_push(w->f->q, w->held[i], 8);
+		vq_push(step(w), w->held[i], 8);
 		w->held[i] = w->held[--w->nr];
 	}
 }
 
-/* A device process: takes requests, completes them in any order, until it is killed. */
-static void device_main(struct fixture *f, uint32_t seed)
+/* Let the driver see what has been shown before anything covers it. */
+static void await_look(struct fixture *f)
 {
-	struct work w = { .f = f, .seed = seed };
+	unsigned seen = atomic_load(f->looks);
+	while (atomic_load(f->looks) - seen < 2)
+		(void)sched_yield();
+}
+
+/* A device process: takes requests, completes them in any order, until it dies. */
+static void device_main(struct fixture *f, uint32_t seed, uint32_t steps)
+{
+	struct work w = { .f = f, .seed = seed, .steps = steps };
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (take_over(f))
 		_exit(1);
 	for (;;) {
 		take_some(&w);
 		complete_some(&w);
-		vq_signal(f->q);
+		vq_signal(step(&w));
+		if (steps)
+			await_look(f);
 	}
 }
 
@@ -404,6 +428,7 @@ static void drive(struct fixture *f, struct book *b, bool may_offer, uint32_t *s
 		b->slot_of[head] = i + 1;
 	}
 	guest_show(&f->gq);
+	atomic_fetch_add(f->looks, 1);
 }
 
 static time_t now_s(void)
@@ -444,28 +469,54 @@ static void dawdle(struct fixture *f, struct book *b, uint32_t *seed)
 		drive(f, b, n & 1, seed);
 }
 
+/* Until it has died by itself. */
+static void drive_until_dead(struct fixture *f, struct book *b, uint32_t *seed)
+{
+	time_t limit_s = now_s() + STUCK_SECONDS;
+	siginfo_t info = { 0 };
+	while (!info.si_pid && now_s() <= limit_s) {
+		drive(f, b, true, seed);
+		(void)sched_yield();
+		assert_int_equal(waitid(P_PID, (id_t)f->device, &info, WEXITED | WNOHANG | WNOWAIT),
+				 0);
+	}
+	assert_int_equal(info.si_pid, f->device);
+}
+
+/*
+ * One device, to its death. Every second one dies by itself, between two calls of the queue, which
+ * hangs on nothing but the seed; the others in the middle of whatever they do.
+ */
+static void live_and_die(struct fixture *f, struct book *b, unsigned k, uint32_t *seed)
+{
+	uint32_t steps = k % 2 ? 1 + random_next(seed) % 100 : 0;
+	int status;
+	f->device = fork();
+	if (!f->device)
+		device_main(f, *seed + k, steps);
+	assert_true(f->device > 0);
+	if (steps) {
+		drive_until_dead(f, b, seed);
+	} else {
+		drive_through(f, b, random_next(seed) % 64, true, seed);
+		dawdle(f, b, seed);
+	}
+	if (k == KILLS)
+		drive_through(f, b, UINT64_MAX, false, seed);
+	kill_device(f, &status);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 static void every_request_completes_once_however_often_the_device_dies(void **state)
 {
 	struct fixture *f = *state;
 	struct book b = { 0 };
 	uint32_t seed = (uint32_t)getpid();
 	print_message("seed %u\n", seed);
-	for (unsigned k = 0; k <= KILLS; k++) {
-		f->device = fork();
-		if (!f->device)
-			device_main(f, seed + k);
-		assert_true(f->device > 0);
-		drive_through(f, &b, random_next(&seed) % 64, true, &seed);
-		if (k == KILLS)
-			drive_through(f, &b, UINT64_MAX, false, &seed);
-		else
-			dawdle(f, &b, &seed);
-		int status;
-		kill_device(f, &status);
-		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	}
+	for (unsigned k = 0; k <= KILLS; k++)
+		live_and_die(f, &b, k, &seed);
 	assert_int_equal(b.done, b.next);
-	print_message("%llu requests, %u kills\n", (unsigned long long)b.done, KILLS);
+	print_message("%llu requests, %u deaths\n", (unsigned long long)b.done, KILLS);
 }
 
 #define SPLIT(f)                                                                                   \
