@@ -84,6 +84,7 @@ class DebianBoots:
         self.host.cargo.add_path(self.kernel.bzimage, "guest/bzImage")
         self.host.cargo.add_path(self.kernel.vmlinux, "guest/vmlinux")
         self.results = work / "results"
+        self.started = time.time()
         self.shared_disk = self.host.add_disk(debian_root(), "shared", is_readonly=True)
         self.disks = {}  # of scenarios that write: the image
         self.devices = {}  # and what it is in the host
@@ -175,7 +176,7 @@ class DebianBoots:
         if result != "0":
             problems.append(f"the guest's script ended with {result or 'nothing'}, not 0")
         if scenario.writes:
-            problems += check_answers(output, self.kernel.release, scenario.cpus)
+            problems += check_answers(output, self.kernel.release, scenario.cpus, self.started)
         lines = output.replace("\r", "").split("\n")
         problems += [f"the guest does not say {line}" for line in scenario.answers if line not in lines]
         return problems
