@@ -18,6 +18,7 @@
 #define SPIN_MAX_NS      (200 * 1000ull)
 #define SPIN_GUESS_NS    (32 * 1000ull) /* until it is measured, or where it cannot be */
 #define SPIN_MAX_PENANCE 1024
+#define SPIN_IO_SHARE    4  /* of the budget is what a sleep costs in CPU time, not in latency */
 #define SPIN_PROBATION   32 /* sleeps before it is worth measuring */
 
 static uint64_t spin_now_ns(void)
@@ -40,7 +41,8 @@ void spin_init(struct spin *s, uint64_t budget_ns)
 		s->calibrate_in = SPIN_PROBATION;
 	}
 	/* the first guess is that it pays: the first misses correct it */
-	s->mean_gap_ns[false] = s->mean_gap_ns[true] = s->budget_ns / 2;
+	s->mean_gap_ns[false] = s->budget_ns / 2;
+	s->mean_gap_ns[true] = s->budget_ns / SPIN_IO_SHARE / 2;
 }
 
 void spin_fini(struct spin *s)
@@ -80,10 +82,16 @@ static void spin_calibrate(struct spin *s)
 		s->budget_ns = ns;
 }
 
+/* The longest look-out now. */
+static uint64_t spin_limit_ns(const struct spin *s)
+{
+	return s->has_io ? s->budget_ns / SPIN_IO_SHARE : s->budget_ns;
+}
+
 static void spin_note_gap(struct spin *s, uint64_t gap_ns)
 {
 	/* capped, so that one long pause is forgotten after a few short ones */
-	gap_ns = min_u64(gap_ns, 4 * s->budget_ns);
+	gap_ns = min_u64(gap_ns, 4 * spin_limit_ns(s));
 	uint64_t *mean_ns = &s->mean_gap_ns[s->has_io];
 	*mean_ns = *mean_ns - *mean_ns / 8 + gap_ns / 8;
 }
@@ -101,13 +109,13 @@ bool spin_begin(struct spin *s, bool has_io)
 		s->penance--;
 		return false;
 	}
-	return s->mean_gap_ns[has_io] <= s->budget_ns;
+	return s->mean_gap_ns[has_io] <= spin_limit_ns(s);
 }
 
 bool spin_is_over(const struct spin *s)
 {
 	return s->budget_ns != REACTOR_SPIN_ALWAYS &&
-	       spin_now_ns() - s->idle_since_ns >= s->budget_ns;
+	       spin_now_ns() - s->idle_since_ns >= spin_limit_ns(s);
 }
 
 void spin_hit(struct spin *s)
@@ -139,7 +147,7 @@ void spin_slept(struct spin *s)
 	uint64_t gap_ns = spin_now_ns() - s->idle_since_ns;
 	/* the budget is what a wake-up costs: take it off again */
 	gap_ns = gap_ns > s->budget_ns ? gap_ns - s->budget_ns : 0;
-	spin_note_gap(s, s->has_spun ? max_u64(gap_ns, 2 * s->budget_ns) : gap_ns);
+	spin_note_gap(s, s->has_spun ? max_u64(gap_ns, 2 * spin_limit_ns(s)) : gap_ns);
 	if (s->calibrate_in)
 		spin_calibrate(s);
 }

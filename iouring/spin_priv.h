@@ -11,7 +11,8 @@
  * slept through counts without the wake-up, so that slow wake-ups do not talk us out of spinning.
  * A spin in vain counts for at least two budgets, so that half of the spins must pay. File I/O in
  * flight makes gaps of its own kind, which say nothing of those between a driver's requests: there
- * is an average for each. At depth 1 on a disk both alternate.
+ * is an average for each. At depth 1 on a disk both alternate. Who waits for a disk waits long
+ * anyway: then only CPU time counts, of which a sleep takes a quarter of the budget.
  * A thread that was preempted while spinning took the CPU from somebody: it stops for a while.
  *
  * An automatic budget is a guess until the cost of a wake-up is known: a fact about the host, so it
