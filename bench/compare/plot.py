@@ -71,7 +71,7 @@ def _layout(panels, terminal, path, title, about):
 
 STYLE = [
     "set style data histogram", "set style histogram errorbars gap 1.5 lw 1", "set style fill solid 0.9 noborder",
-    "set errorbars 0.4", "set logscale y", "set grid ytics lc rgb '#dddddd'", "set xtics nomirror scale 0",
+    "set errorbars 0.4 lc rgb '#303030' lw 1", "set logscale y", "set grid ytics lc rgb '#dddddd'", "set xtics nomirror scale 0",
     "set ytics nomirror", "set border 3 lc rgb '#888888'", "set tics textcolor rgb '#202020'",
     "set ytics (" + ", ".join(f"'{m * 10.0**e:g}' {m * 10.0**e:g}" for e in range(-3, 6) for m in (1, 2, 5)) + ")",
 ]  # fmt: skip
