@@ -14,51 +14,11 @@ from pathlib import Path
 
 from boot.checks import Report
 from cli.options import Bench, Skip, equal, within
+from support.control import Client
 from support.scratch import run_main, scratch_folder
 
 SKIPPED = 77
 MIB = 1 << 20
-GREETING = b'"control":1}\n'
-
-
-class Client:
-    """A connection that has read the greeting."""
-
-    def __init__(self, path, seconds=30):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(seconds)
-        self.socket.connect(str(path))
-        self.lines = self.socket.makefile("rb")
-        within(GREETING, self.lines.readline(), "greeting")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.lines.close()
-        self.socket.close()
-
-    def say(self, data):
-        self.socket.sendall(data)
-
-    def hear(self):
-        return json.loads(self.lines.readline())
-
-    def ask(self, do, **members):
-        self.say(json.dumps({"id": "x", "do": do, **members}).encode() + b"\n")
-        reply = self.hear()
-        equal(reply["id"], "x", "id")
-        return reply
-
-    def result(self, do, **members):
-        reply = self.ask(do, **members)
-        if not reply["ok"]:
-            raise AssertionError(f"{do} {members}: {reply['error']}")
-        return reply["result"]
-
-    def refused(self, code, do, **members):
-        reply = self.ask(do, **members)
-        equal((reply["ok"], reply.get("error", {}).get("code")), (False, code), f"{do} {members}: {reply}")
 
 
 def command(bench, *words, expect=0):

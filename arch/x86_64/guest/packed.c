@@ -16,13 +16,21 @@ void packed_alloc(struct ring *r, uint16_t size)
 	r->device_event = heap_alloc(sizeof(*r->device_event), 4);
 	r->bodies = heap_alloc(size * sizeof(*r->bodies), 16);
 	r->ids = heap_alloc(size * sizeof(*r->ids), 8);
-	for (uint16_t i = 0; i < size; i++)
-		r->ids[i].next_free = i + 1u < size ? (uint16_t)(i + 1) : (uint16_t)PACKED_NO_ID;
-	r->put_wrap = r->take_wrap = true;
 	/* what ring_program() tells the device */
 	r->desc = (struct vring_desc *)(void *)r->packed;
 	r->avail = (struct vring_avail *)(void *)r->driver_event;
 	r->used = (struct vring_used *)(void *)r->device_event;
+	packed_rewind(r);
+}
+
+void packed_rewind(struct ring *r)
+{
+	mem_fill(r->packed, 0, r->size * sizeof(*r->packed));
+	*r->driver_event = *r->device_event = (struct vring_packed_desc_event){ 0 };
+	r->put_at = r->take_at = r->added = 0;
+	for (uint16_t i = 0; i < r->size; i++)
+		r->ids[i].next_free = i + 1u < r->size ? (uint16_t)(i + 1) : (uint16_t)PACKED_NO_ID;
+	r->put_wrap = r->take_wrap = true;
 }
 
 int packed_put(struct ring *r, const struct seg *segs, unsigned n, bool is_indirect)

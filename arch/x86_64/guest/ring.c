@@ -27,7 +27,21 @@ void ring_alloc(struct ring *r, const struct virtio *v, uint16_t index, uint16_t
 	r->used = heap_alloc(sizeof(*r->used) + 8u * size + 2, 4);
 	if (r->has_indirect)
 		r->tables = heap_alloc(size * sizeof(*r->tables), 16);
-	for (uint16_t i = 0; i < size; i++)
+	ring_rewind(r);
+}
+
+void ring_rewind(struct ring *r)
+{
+	r->free_head = r->offered = r->kicked = r->used_seen = 0;
+	r->nfree = r->size;
+	if (r->is_packed) {
+		packed_rewind(r);
+		return;
+	}
+	mem_fill(r->desc, 0, r->size * sizeof(*r->desc));
+	mem_fill(r->avail, 0, sizeof(*r->avail) + 2u * r->size + 2);
+	mem_fill(r->used, 0, sizeof(*r->used) + 8u * r->size + 2);
+	for (uint16_t i = 0; i < r->size; i++)
 		r->desc[i].next = (uint16_t)(i + 1);
 }
 

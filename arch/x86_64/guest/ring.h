@@ -57,6 +57,9 @@ void ring_alloc(struct ring *r, const struct virtio *v, uint16_t index, uint16_t
 void ring_program(struct ring *r, const struct virtio *v);
 void ring_enable(const struct ring *r, const struct virtio *v);
 
+/* As ring_alloc() made it, after a reset of the queue; programmed and enabled it is not. */
+void ring_rewind(struct ring *r);
+
 /* Put a chain into the table, direct or indirect. Returns its head, or -1: no room. Not offered
  * yet. */
 int ring_put(struct ring *r, const struct seg *segs, unsigned n, bool is_indirect);
@@ -78,6 +81,7 @@ void ring_want_irq_at(struct ring *r, uint16_t at);
 
 /* --- packed.c: what the functions above do for a packed ring --- */
 void packed_alloc(struct ring *r, uint16_t size);
+void packed_rewind(struct ring *r);
 int packed_put(struct ring *r, const struct seg *segs, unsigned n, bool is_indirect);
 void packed_offer(struct ring *r, uint16_t id);
 bool packed_kick_wanted(struct ring *r);
