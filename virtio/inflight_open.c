@@ -53,12 +53,13 @@ static void log_split_begin(struct vq *q, struct inflight_split *s)
 /* The results of the last batch were shown, but not yet taken out of the account. */
 static int log_split_end_batch(const struct vq *q, struct inflight_split *s, uint16_t used)
 {
-	uint16_t nr = (uint16_t)(used - s->used_idx), at = s->last_batch_head;
+	uint16_t nr = (uint16_t)(used - s->used_idx);
+	uint16_t at = __atomic_load_n(&s->last_batch_head, __ATOMIC_RELAXED);
 	for (uint16_t i = 0; i < nr && i < q->size; i++) {
 		if (at >= q->size)
 			return -EINVAL;
 		s->desc[at].is_inflight = 0;
-		at = s->desc[at].next;
+		at = __atomic_load_n(&s->desc[at].next, __ATOMIC_RELAXED);
 	}
 	__atomic_store_n(&s->used_idx, used, __ATOMIC_RELEASE);
 	return 0;
@@ -94,37 +95,60 @@ static void log_packed_begin(struct vq *q, struct inflight_packed *p)
 	__atomic_store_n(&p->version, INFLIGHT_VERSION, __ATOMIC_RELEASE);
 }
 
-/* Was the last batch shown? Then it is done, else it is as if it had never begun. */
-static int log_packed_end_batch(const struct vq *q, struct inflight_packed *p)
+/* Where results go on. Others may write to the account meanwhile: each field is read once. */
+struct log_place {
+	uint16_t free_head, used_idx;
+	bool used_wrap;
+};
+
+static struct log_place log_packed_load_old(const struct inflight_packed *p)
 {
-	if (p->old_used_idx >= q->size || p->used_idx >= q->size)
+	return (struct log_place){
+		.free_head = __atomic_load_n(&p->old_free_head, __ATOMIC_RELAXED),
+		.used_idx = __atomic_load_n(&p->old_used_idx, __ATOMIC_RELAXED),
+		.used_wrap = __atomic_load_n(&p->old_used_wrap, __ATOMIC_RELAXED),
+	};
+}
+
+static struct log_place log_packed_load_new(const struct inflight_packed *p)
+{
+	return (struct log_place){
+		.free_head = __atomic_load_n(&p->free_head, __ATOMIC_RELAXED),
+		.used_idx = __atomic_load_n(&p->used_idx, __ATOMIC_RELAXED),
+		.used_wrap = __atomic_load_n(&p->used_wrap, __ATOMIC_RELAXED),
+	};
+}
+
+/* Was the last batch shown? Then it is done, else it is as if it had never begun. */
+static int log_packed_end_batch(const struct vq *q, struct inflight_packed *p,
+				struct log_place *out)
+{
+	struct log_place old = log_packed_load_old(p), new = log_packed_load_new(p);
+	if (old.used_idx >= q->size || new.used_idx >= q->size)
 		return -EINVAL;
-	bool is_open = p->used_idx != p->old_used_idx || p->used_wrap != p->old_used_wrap;
-	uint16_t flags = le16toh(
-		__atomic_load_n(&q->packed[p->old_used_idx].flags, __ATOMIC_ACQUIRE));
-	if (is_open && !vq_packed_is_available(flags, p->old_used_wrap)) {
-		p->old_free_head = p->free_head;
-		p->old_used_idx = p->used_idx;
-		p->old_used_wrap = p->used_wrap;
-	}
-	p->free_head = p->old_free_head;
-	p->used_idx = p->old_used_idx;
-	p->used_wrap = p->old_used_wrap;
+	bool is_open = new.used_idx != old.used_idx || new.used_wrap != old.used_wrap;
+	uint16_t flags = le16toh(__atomic_load_n(&q->packed[old.used_idx].flags, __ATOMIC_ACQUIRE));
+	bool was_shown = is_open && !vq_packed_is_available(flags, old.used_wrap);
+	*out = was_shown ? new : old;
+	p->free_head = p->old_free_head = out->free_head;
+	p->used_idx = p->old_used_idx = out->used_idx;
+	p->used_wrap = p->old_used_wrap = out->used_wrap;
 	return 0;
 }
 
 /* Copy the free list. Returns its length, or -EINVAL: it loops. */
-static int log_packed_load_free(const struct vq *q, struct inflight_packed *p, bool *is_seen)
+static int log_packed_load_free(const struct vq *q, struct inflight_packed *p, uint16_t free_head,
+				bool *is_seen)
 {
 	struct vq_log *l = q->log;
 	int nr = 0;
-	l->free_head = p->free_head;
+	l->free_head = free_head;
 	for (uint16_t at = l->free_head; at < q->size; at = l->next[at], nr++) {
 		if (is_seen[at])
 			return -EINVAL;
 		is_seen[at] = true;
 		p->desc[at].is_inflight = 0;
-		l->next[at] = p->desc[at].next;
+		l->next[at] = __atomic_load_n(&p->desc[at].next, __ATOMIC_RELAXED);
 	}
 	return nr;
 }
@@ -134,7 +158,7 @@ static int log_packed_load_chain(const struct vq *q, const struct inflight_packe
 				 bool *is_seen)
 {
 	struct vq_log *l = q->log;
-	uint16_t nr = p->desc[head].num, at = head;
+	uint16_t nr = __atomic_load_n(&p->desc[head].num, __ATOMIC_RELAXED), at = head;
 	if (!nr || nr > q->size)
 		return -EINVAL;
 	for (uint16_t i = 0; i < nr; i++) {
@@ -142,7 +166,7 @@ static int log_packed_load_chain(const struct vq *q, const struct inflight_packe
 			return -EINVAL;
 		is_seen[at] = true;
 		l->last[head] = at;
-		at = l->next[at] = p->desc[at].next;
+		at = l->next[at] = __atomic_load_n(&p->desc[at].next, __ATOMIC_RELAXED);
 	}
 	l->num[head] = nr;
 	return nr;
@@ -172,8 +196,9 @@ static int log_packed_take_over(struct vq *q, struct inflight_packed *p, struct 
 	uint16_t nr = 0;
 	if (p->version != INFLIGHT_VERSION || p->desc_num != q->size)
 		return -EINVAL;
-	int err = log_packed_end_batch(q, p);
-	int free = err ? err : log_packed_load_free(q, p, is_seen), busy = 0;
+	struct log_place place;
+	int err = log_packed_end_batch(q, p, &place);
+	int free = err ? err : log_packed_load_free(q, p, place.free_head, is_seen), busy = 0;
 	if (free < 0)
 		return free;
 	for (uint16_t i = 0; i < q->size; i++) {
@@ -188,9 +213,9 @@ static int log_packed_take_over(struct vq *q, struct inflight_packed *p, struct 
 	if (free + busy != q->size)
 		return -EINVAL;
 	log_keep_redo(q->log, items, nr);
-	q->used_next = q->signalled = p->used_idx;
-	q->used_wrap = q->avail_wrap = p->used_wrap;
-	int at = p->used_idx + busy;
+	q->used_next = q->signalled = place.used_idx;
+	q->used_wrap = q->avail_wrap = place.used_wrap;
+	int at = place.used_idx + busy;
 	q->avail_wrap ^= at >= q->size;
 	q->last_avail = (uint16_t)(at >= q->size ? at - q->size : at);
 	log_packed_clean_ring(q, busy);
