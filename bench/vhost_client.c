@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -317,75 +318,68 @@ static unsigned number(const char *text, unsigned long max)
 	return (unsigned)v;
 }
 
+enum kind { TEXT, FLAG, NUMBER, MIB, SECONDS };
+
+static const struct client_option {
+	const char *name;
+	enum kind kind;
+	size_t at; /* in struct client_options */
+	unsigned long max;
+} client_options[] = {
+#define AT(field) offsetof(struct client_options, field)
+	{ "socket", TEXT, AT(socket), 0 },
+	{ "queues", NUMBER, AT(queues), CLIENT_MAX_QUEUES },
+	{ "depth", NUMBER, AT(depth), CLIENT_MAX_DEPTH },
+	{ "bs", NUMBER, AT(bs), CLIENT_MAX_BS },
+	{ "write", NUMBER, AT(write_percent), 100 },
+	{ "flush-every", NUMBER, AT(flush_every), 1u << 30 },
+	{ "span-mib", MIB, AT(span), 1u << 24 },
+	{ "seconds", SECONDS, AT(seconds), 0 },
+	{ "packed", FLAG, AT(is_packed), 0 },
+	{ "indirect", FLAG, AT(is_indirect), 0 },
+	{ "sleep", FLAG, AT(is_sleeping), 0 },
+	{ "sequential", FLAG, AT(is_sequential), 0 },
+	{ "verify", FLAG, AT(is_verifying), 0 },
+	{ "reconnect", FLAG, AT(has_reconnect), 0 },
+	{ "pid", NUMBER, AT(server_pid), INT32_MAX },
+	{ "cpu", NUMBER, AT(cpu), CPU_SETSIZE - 1 },
+	{ "seed", NUMBER, AT(seed), UINT32_MAX },
+#undef AT
+};
+#define NR_OPTIONS (sizeof(client_options) / sizeof(client_options[0]))
+
+static void set_option(struct client_options *o, const struct client_option *what, const char *text)
+{
+	void *to = (char *)o + what->at;
+	switch (what->kind) {
+	case TEXT:
+		*(const char **)to = text;
+		break;
+	case FLAG:
+		*(bool *)to = true;
+		break;
+	case NUMBER:
+		*(unsigned *)to = number(text, what->max);
+		break;
+	case MIB:
+		*(uint64_t *)to = (uint64_t)number(text, what->max) << 20;
+		break;
+	case SECONDS:
+		*(double *)to = strtod(text, NULL);
+		break;
+	}
+}
+
 static void parse(struct client_options *o, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "socket", 1, NULL, 's' },   { "queues", 1, NULL, 'q' },
-		{ "depth", 1, NULL, 'd' },    { "bs", 1, NULL, 'b' },
-		{ "write", 1, NULL, 'w' },    { "flush-every", 1, NULL, 'f' },
-		{ "span-mib", 1, NULL, 'm' }, { "seconds", 1, NULL, 't' },
-		{ "packed", 0, NULL, 'P' },   { "indirect", 0, NULL, 'I' },
-		{ "sleep", 0, NULL, 'S' },    { "sequential", 0, NULL, 'L' },
-		{ "verify", 0, NULL, 'V' },   { "reconnect", 0, NULL, 'R' },
-		{ "pid", 1, NULL, 'p' },      { "cpu", 1, NULL, 'c' },
-		{ "seed", 1, NULL, 'x' },     { 0 },
-	};
-	for (int opt; (opt = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-		switch (opt) {
-		case 's':
-			o->socket = optarg;
-			break;
-		case 'q':
-			o->queues = number(optarg, CLIENT_MAX_QUEUES);
-			break;
-		case 'd':
-			o->depth = number(optarg, CLIENT_MAX_DEPTH);
-			break;
-		case 'b':
-			o->bs = number(optarg, CLIENT_MAX_BS);
-			break;
-		case 'w':
-			o->write_percent = number(optarg, 100);
-			break;
-		case 'f':
-			o->flush_every = number(optarg, 1u << 30);
-			break;
-		case 'm':
-			o->span = (uint64_t)number(optarg, 1u << 24) << 20;
-			break;
-		case 't':
-			o->seconds = strtod(optarg, NULL);
-			break;
-		case 'P':
-			o->is_packed = true;
-			break;
-		case 'I':
-			o->is_indirect = true;
-			break;
-		case 'S':
-			o->is_sleeping = true;
-			break;
-		case 'L':
-			o->is_sequential = true;
-			break;
-		case 'V':
-			o->is_verifying = true;
-			break;
-		case 'R':
-			o->has_reconnect = true;
-			break;
-		case 'p':
-			o->server_pid = (int)number(optarg, INT32_MAX);
-			break;
-		case 'c':
-			o->cpu = (int)number(optarg, CPU_SETSIZE - 1);
-			break;
-		case 'x':
-			o->seed = number(optarg, UINT32_MAX);
-			break;
-		default:
+	struct option longs[NR_OPTIONS + 1] = { 0 };
+	for (unsigned i = 0; i < NR_OPTIONS; i++)
+		longs[i] = (struct option){ client_options[i].name, client_options[i].kind != FLAG,
+					    NULL, (int)i };
+	for (int i; (i = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+		if (i == '?')
 			client_die("unknown option");
-		}
+		set_option(o, &client_options[i], optarg);
 	}
 	if (!o->socket || !o->queues || !o->depth || !o->bs || o->bs % SECTOR)
 		client_die("--socket PATH, and counts that are not 0");
