@@ -295,9 +295,9 @@ def check_attacks(lines, shares, least):
         raise Failure(f"somebody spins behind {spinning}")
 
 
-def attack(machine, least=180):
+def attack(machine, least=210):
     """Every attack there is, on a machine with all devices; then the images are looked at."""
-    disks = [machine.add_disk("disk0", more=",queues=4"), machine.add_disk("disk1")]
+    disks = [machine.add_disk("disk0", more=",queues=4,packed"), machine.add_disk("disk1")]
     machine.add_console(machine.folder / "console")
     for number in (2, 3, 4):
         machine.options += ["--serial", f"type=sink,num={number}"]
@@ -310,7 +310,7 @@ def attack(machine, least=180):
 def attack_one_cpu(machine):
     """The same on one processor: what needs two is skipped."""
     machine.set(256, 1)
-    attack(machine, 160)
+    attack(machine, 190)
 
 
 def reset(machine, more=""):

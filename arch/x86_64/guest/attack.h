@@ -40,7 +40,7 @@ struct attack {
 /* Each table ends with a row without a name. */
 extern const struct attack attacks_chain[], attacks_indirect[], attacks_index[], attacks_place[],
 	attacks_request[], attacks_register[], attacks_pci[], attacks_msix[], attacks_board[],
-	attacks_race[];
+	attacks_race[], attacks_packed[];
 
 enum verdict attack_run(const struct attack *a);
 /* The device answered the first request or asks for a reset; false: not within @ms. */

@@ -26,8 +26,9 @@ static const struct test *const tables[] = {
 };
 
 static const struct attack *const attacks[] = {
-	attacks_chain,    attacks_indirect, attacks_index, attacks_place, attacks_request,
-	attacks_register, attacks_pci,      attacks_msix,  attacks_board, attacks_race,
+	attacks_chain,   attacks_indirect, attacks_index,  attacks_place,
+	attacks_request, attacks_register, attacks_pci,    attacks_msix,
+	attacks_board,   attacks_race,     attacks_packed,
 };
 
 /* Ways to end that `test=` also takes, alone; none returns. */
