@@ -240,6 +240,8 @@ static int reactor_init_engine(struct reactor *r, const struct uring_sys *sys)
 	int err = -ENOSYS;
 	if (r->cfg.engine != REACTOR_POOL) {
 		err = uring_init(&r->ring, r->cfg.entries, sys);
+		if (!err && r->cfg.has_file && uring_keep_file(&r->ring, r->cfg.file_fd))
+			r->kept_fd = r->cfg.file_fd;
 		bool is_denied = err == -ENOSYS || err == -EPERM || err == -EACCES;
 		if (r->cfg.engine == REACTOR_URING || !is_denied)
 			return err;
@@ -270,6 +272,7 @@ int reactor_create_with(struct reactor **out, const struct reactor_config *cfg,
 	spin_init(&r->spin, cfg->spin_ns);
 	r->mail_op.done = reactor_on_mail;
 	r->mail_iov = (struct iovec){ &r->mail_count, sizeof(r->mail_count) };
+	r->kept_fd = NO_FD;
 	r->mail_fd = eventfd(0, EFD_CLOEXEC);
 	if (r->mail_fd < 0)
 		return -errno;

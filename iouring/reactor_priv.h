@@ -29,12 +29,15 @@ enum op_state {
 
 struct pool;
 
+#define NO_FD (-2) /* that no operation has: -1 is a timeout's */
+
 struct reactor {
 	/* immutable after create */
 	struct reactor_config cfg;
 	struct pool *pool; /* NULL: the ring */
 	const struct uring_sys *sys;
 	int mail_fd;
+	int kept_fd; /* file 0 of the ring; NO_FD: it keeps none */
 	/* reactor's thread */
 	struct uring ring;
 	unsigned in_flight;   /* accepted, not done */

@@ -54,10 +54,8 @@ static const uint8_t uring_opcodes[] = {
 
 /* What uring_enable() and uring_disable() call. */
 static const uint8_t uring_registers[] = {
-	IORING_REGISTER_IOWQ_MAX_WORKERS,
-	IORING_REGISTER_IOWQ_AFF,
-	IORING_REGISTER_RING_FDS,
-	IORING_UNREGISTER_RING_FDS,
+	IORING_REGISTER_IOWQ_MAX_WORKERS, IORING_REGISTER_IOWQ_AFF, IORING_REGISTER_RING_FDS,
+	IORING_UNREGISTER_RING_FDS,       IORING_UNREGISTER_FILES,
 };
 
 const struct reactor_restrict reactor_restrict = {
@@ -102,7 +100,7 @@ static int uring_restrict(struct uring *u)
 		r[nr].register_op = uring_registers[i];
 	}
 	r[nr].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-	r[nr++].sqe_flags = IOSQE_ASYNC;
+	r[nr++].sqe_flags = IOSQE_ASYNC | IOSQE_FIXED_FILE;
 	int err = u->sys->reg((unsigned)u->io.ring_fd, IORING_REGISTER_RESTRICTIONS, r, nr);
 	u->is_restricted = err >= 0;
 	return err < 0 && err != -EINVAL ? err : 0; /* a kernel that does not know them */
@@ -140,8 +138,27 @@ int uring_init(struct uring *u, unsigned entries, const struct uring_sys *sys)
 	return err;
 }
 
+bool uring_keep_file(struct uring *u, int fd)
+{
+	u->has_file = u->sys->reg((unsigned)u->io.ring_fd, IORING_REGISTER_FILES, &fd, 1) >= 0;
+	return u->has_file;
+}
+
+/*
+ * A ring goes some time after its descriptor is closed, and the file with it. Nobody shall find an
+ * image locked by a device that is gone.
+ */
+static void uring_let_go_of_file(struct uring *u)
+{
+	if (u->has_file)
+		(void)u->sys->reg((unsigned)u->io.ring_fd, IORING_UNREGISTER_FILES, NULL, 0);
+	u->has_file = false;
+}
+
 void uring_fini(struct uring *u)
 {
+	if (u->is_open)
+		uring_let_go_of_file(u);
 	if (u->is_open)
 		io_uring_queue_exit(&u->io);
 	u->is_open = false;
@@ -175,6 +192,7 @@ void uring_enable(struct uring *u, unsigned max_workers)
 
 void uring_disable(struct uring *u)
 {
+	uring_let_go_of_file(u);
 	if (!u->is_fd_registered)
 		return;
 	struct io_uring_rsrc_update up = { .offset = u->enter_fd };

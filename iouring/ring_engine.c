@@ -26,7 +26,7 @@ static uint32_t ring_poll_mask(uint32_t events)
 static NOINLINE void ring_fill_special(struct io_uring_sqe *sqe, struct reactor_op *op)
 {
 	if (op->state & OP_ASYNC)
-		sqe->flags = IOSQE_ASYNC;
+		sqe->flags |= IOSQE_ASYNC;
 	if (op->state & OP_POLLING) {
 		bool is_read = op->code == IORING_OP_READ || op->code == IORING_OP_READV;
 		*sqe = (struct io_uring_sqe){
@@ -58,6 +58,10 @@ bool ring_start(struct reactor *r, struct reactor_op *op)
 		.rw_flags = (int)op->flags,
 		.user_data = (uintptr_t)op,
 	};
+	if (op->fd == r->kept_fd) {
+		sqe->fd = 0;
+		sqe->flags = IOSQE_FIXED_FILE;
+	}
 	if (unlikely(op->state))
 		ring_fill_special(sqe, op);
 	return true;

@@ -38,11 +38,15 @@ struct uring {
 	unsigned enter_fd, enter_flags; /* the registered descriptor once there is one */
 	bool is_open, is_fd_registered;
 	bool is_restricted; /* to what reactor_restrict lists */
+	bool has_file;      /* uring_keep_file() */
 };
 
 /* @entries a power of two. */
 MUST_CHECK int uring_init(struct uring *u, unsigned entries, const struct uring_sys *sys);
 void uring_fini(struct uring *u);
+
+/* Have the ring keep @fd as file 0, before it is enabled. False: not possible here, use @fd. */
+bool uring_keep_file(struct uring *u, int fd);
 
 /*
  * Make the calling thread the ring's own; at most @max_workers (0: the kernel's choice) kernel

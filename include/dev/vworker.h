@@ -21,7 +21,9 @@ struct vworker_config {
 	const char *name;      /* of the thread, at most 15 bytes */
 	const cpu_set_t *cpus; /* NULL: anywhere */
 	unsigned entries;      /* of its ring */
-	uint64_t spin_ns;      /* reactor_config: how long to look out before it sleeps */
+	bool has_file;         /* reactor_config: the file that most operations are on */
+	int file_fd;
+	uint64_t spin_ns; /* reactor_config: how long to look out before it sleeps */
 	enum reactor_engine engine;
 };
 

@@ -35,6 +35,12 @@ enum reactor_engine {
 struct reactor_config {
 	unsigned entries; /* submission queue entries, a power of two; completions get twice that */
 	enum reactor_engine engine;
+	/*
+	 * A file most operations are on: the kernel keeps hold of it for the ring, which saves
+	 * looking it up each time. Stays open until reactor_destroy().
+	 */
+	bool has_file;
+	int file_fd;
 	unsigned max_workers; /* threads (the kernel's, the pool's) that may block; 0: a default */
 	/*
 	 * Longest look-out for new work before it sleeps, when experience says that work comes

@@ -181,7 +181,12 @@ static int blk_init_worker(struct blk *b, uint16_t idx, const struct blk_config 
 	char name[16];
 	(void)snprintf(name, sizeof(name), "%.8s-q%u", cfg->name, idx); /* cut: only for people */
 	struct vworker_config wc = {
-		.name = name, .cpus = cfg->cpus, .entries = 64, .spin_ns = cfg->spin_ns
+		.name = name,
+		.cpus = cfg->cpus,
+		.entries = 64,
+		.spin_ns = cfg->spin_ns,
+		.has_file = !blk_is_null(b),
+		.file_fd = b->file.fd,
 	};
 	unsigned nr_queues = (cfg->nr_queues - idx - 1u) / b->nr_workers + 1;
 	while (wc.entries < BLK_MAX_ENTRIES && wc.entries < nr_queues * cfg->queue_size)

@@ -34,6 +34,8 @@ int vworker_create(struct vworker **out, const struct vworker_config *cfg)
 		return -ENOMEM;
 	struct reactor_config rc = { .entries = cfg->entries,
 				     .engine = cfg->engine,
+				     .has_file = cfg->has_file,
+				     .file_fd = cfg->file_fd,
 				     .spin_ns = cfg->spin_ns };
 	int err = reactor_create(&w->reactor, &rc);
 	if (err)

@@ -304,6 +304,84 @@ static void only_a_kernel_that_knows_no_restrictions_goes_without(void **state)
 	assert_int_equal(create(REACTOR_URING, &sys, &name), -ENOMEM);
 }
 
+/* --- the file a ring keeps --- */
+
+static const struct io_uring_sqe *last_entry(const struct reactor *r)
+{
+	const struct io_uring_sq *sq = &r->ring.io.sq;
+	return &sq->sqes[(sq->sqe_tail - 1) & sq->ring_mask];
+}
+
+static void operations_on_the_kept_file_go_by_its_number(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/kept-XXXXXX", byte = 0;
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	(void)unlink(path);
+	struct reactor_config cfg = {
+		.entries = 8, .engine = REACTOR_URING, .has_file = true, .file_fd = fd
+	};
+	struct reactor *r;
+	if (reactor_create(&r, &cfg) || r->kept_fd != fd)
+		skip();
+	struct rig_op op;
+	struct iovec iov = { &byte, 1 };
+	rig_op_init(&op);
+	reactor_readv(r, &op.op, fd, &iov, 1, 0);
+	assert_int_equal(last_entry(r)->fd, 0);
+	assert_int_equal(last_entry(r)->flags, IOSQE_FIXED_FILE);
+	op_answered(r, &op.op, -EAGAIN);
+	assert_int_equal(last_entry(r)->flags, IOSQE_FIXED_FILE | IOSQE_ASYNC);
+	op_answered(r, &op.op, 0);
+	reactor_readv(r, &op.op, fd + 1, &iov, 1, 0);
+	assert_int_equal(last_entry(r)->fd, fd + 1);
+	assert_int_equal(last_entry(r)->flags, 0);
+	op_answered(r, &op.op, 0);
+	reactor_timeout(r, &op.op, 1);
+	assert_int_equal(last_entry(r)->flags, 0);
+	op_answered(r, &op.op, -ETIME);
+	reactor_destroy(r);
+	close(fd);
+}
+
+static void start_read(struct reactor *r, void *arg)
+{
+	static char byte;
+	static struct iovec iov = { &byte, 1 };
+	struct rig_op *op = arg;
+	rig_op_init(op);
+	reactor_readv(r, &op->op, r->cfg.file_fd, &iov, 1, 0);
+}
+
+static void a_kept_file_is_free_when_the_reactor_is_gone(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		char path[] = "/tmp/kept-XXXXXX";
+		struct flock lock = { .l_type = F_WRLCK };
+		int fd = mkstemp(path), other = open(path, O_RDWR | O_CLOEXEC);
+		assert_true(fd >= 0 && other >= 0);
+		(void)unlink(path);
+		assert_int_equal(write(fd, "x", 1), 1);
+		assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+		struct reactor_config cfg = { .entries = 8, .has_file = true, .file_fd = fd };
+		struct uring_sys sys = uring_sys_real;
+		struct rig g;
+		struct rig_op op;
+		rig_make_with(&g, &cfg, &sys);
+		rig_start(&g);
+		rig_call(&g, start_read, &op);
+		assert_int_equal(rig_result(&op), 1);
+		rig_end(&g);
+		assert_int_equal(op.times, 1);
+		assert_int_equal(fcntl(other, F_OFD_SETLK, &lock), -1);
+		close(fd);
+		assert_int_equal(fcntl(other, F_OFD_SETLK, &lock), 0);
+		close(other);
+	}
+}
+
 /* --- results of operations that are not for the caller --- */
 
 struct lone {
@@ -316,12 +394,6 @@ struct lone {
 static unsigned queued(const struct reactor *r)
 {
 	return r->ring.io.sq.sqe_tail - r->ring.io.sq.sqe_head;
-}
-
-static const struct io_uring_sqe *last_entry(const struct reactor *r)
-{
-	const struct io_uring_sq *sq = &r->ring.io.sq;
-	return &sq->sqes[(sq->sqe_tail - 1) & sq->ring_mask];
 }
 
 /* The loop does not run: the kernel's answers are ours to give. */
@@ -423,6 +495,8 @@ int main(void)
 		cmocka_unit_test(a_host_without_io_uring_gets_the_pool_or_an_error),
 		cmocka_unit_test(other_failures_are_not_papered_over),
 		cmocka_unit_test(a_kernel_too_old_for_our_operations_counts_as_without),
+		cmocka_unit_test(operations_on_the_kept_file_go_by_its_number),
+		cmocka_unit_test(a_kept_file_is_free_when_the_reactor_is_gone),
 		cmocka_unit_test(a_flag_that_came_too_late_is_taken_down),
 		cmocka_unit_test(a_ring_does_what_is_listed_and_nothing_else),
 		cmocka_unit_test(only_a_kernel_that_knows_no_restrictions_goes_without),
