@@ -52,6 +52,10 @@ int config_fail(struct config_builder *b, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(b->err.text + at, sizeof(b->err.text) - at, fmt, ap); /* cut is fine */
 	va_end(ap);
+	/* one line, whatever the user's text has in it */
+	for (char *s = b->err.text; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
 	return -EINVAL;
 }
 

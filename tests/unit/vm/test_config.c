@@ -336,6 +336,14 @@ static void bad_values_are_refused_by_name(void **state)
 	}
 }
 
+static void a_message_is_one_line(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(set(f, "mem", "1\n2\x1b[2J"), -EINVAL);
+	assert_non_null(strstr(f->b.err.text, "'1?2?[2J'"));
+	assert_null(strchr(f->b.err.text, '\n'));
+}
+
 static void single_options_are_given_once(void **state)
 {
 	struct fixture *f = *state;
@@ -480,6 +488,7 @@ int main(void)
 		T(devices_of_others_are_named_by_their_sockets),
 		T(more_devices_than_fit_are_refused),
 		T(bad_values_are_refused_by_name),
+		T(a_message_is_one_line),
 		T(single_options_are_given_once),
 		T(options_must_go_together),
 		T(affinity_for_all_waits_for_their_number),
