@@ -10,12 +10,13 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from boot.checks import Report
 from cli.options import Bench, Skip, equal, within
 from support.control import Client
-from support.scratch import run_main, scratch_folder
+from support.scratch import die_with_parent, run_main, scratch_folder
 
 SKIPPED = 77
 MIB = 1 << 20
@@ -93,6 +94,11 @@ def power_button(bench):
     with machine(bench) as vm:
         command(bench, "powerbtn", bench.work / "s")  # this guest does not care
         equal(vm.process.poll(), None, "status")
+    (bench.work / "s").unlink()
+    with bench.start("-s", str(bench.work / "s"), test="power-button") as vm:
+        equal(vm.wait_for(b"waiting for the power button"), True, "the guest runs")
+        command(bench, "powerbtn", bench.work / "s")
+        equal(vm.wait(), 0, "status of a guest that powers off when it is pressed")
 
 
 def resize(bench):
@@ -141,6 +147,33 @@ def restart(bench):
         client.refused("no-such-device", "restart", device="floppy")
         client.refused("bad-request", "restart")
         client.refused("bad-request", "restart", device=7)
+
+
+def restart_of_a_server(bench):
+    """A device that another process serves: its frontend leaves the server, and comes back."""
+    disk, path = bench.work / "blk", bench.work / "s"
+    serve = [bench.vmm, "device", "block", "--socket", str(disk), "--block", "format=null,size=1G"]
+    with subprocess.Popen(serve, preexec_fn=die_with_parent) as server:
+        try:
+            for _ in range(3000):
+                if disk.exists():
+                    break
+                time.sleep(0.01)
+            with bench.running("-s", str(path), "--vhost-user-blk", str(disk)) as vm:
+                command(bench, "device", "restart", "vhost0", path)
+                with Client(path) as client:
+                    client.refused("not-supported", "restart", device="vhost0", binary="/bin/true")
+                    client.refused("not-supported", "resize", device="vhost0", bytes=MIB)
+                    client.refused("not-supported", "limit", device="vhost0", iops="5")
+                    for _ in range(3000):
+                        device = client.result("devices")[0]
+                        if device["restarts"] == 1:
+                            break
+                        time.sleep(0.01)
+                equal((device["name"], device["restarts"]), ("vhost0", 1), "after the restart")
+                equal(vm.process.poll(), None, "the machine")
+        finally:
+            server.kill()
 
 
 def command_lines(bench):
@@ -223,7 +256,8 @@ def spammed(bench):
         greedy.socket.close()
 
 
-CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, command_lines, path_in_use,
+CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, restart_of_a_server,
+         command_lines, path_in_use,
          hostile, spammed)  # fmt: skip
 
 

@@ -10,6 +10,7 @@
 #define BIOS_AREA_END 0x100000ul
 
 #define FADT_DSDT     40
+#define FADT_PM1A_EVT 56
 #define FADT_PM1A_CNT 64
 #define FADT_PM_TMR   76
 #define FADT_X_DSDT   140
@@ -92,6 +93,12 @@ uint16_t acpi_pm1a_control(void)
 	const struct acpi_header *fadt = acpi_find("FACP");
 	uint16_t port = fadt ? (uint16_t)field32(fadt, FADT_PM1A_CNT) : 0;
 	return port ? port : PM1A_CNT_USUAL;
+}
+
+uint16_t acpi_pm1a_event(void)
+{
+	const struct acpi_header *fadt = acpi_find("FACP");
+	return fadt ? (uint16_t)field32(fadt, FADT_PM1A_EVT) : 0;
 }
 
 static const struct acpi_header *find_dsdt(void)

@@ -35,6 +35,7 @@ bool acpi_sum_is_zero(const void *at, uint32_t bytes);
 
 uint16_t acpi_pm_timer(void); /* port; 0: none */
 uint16_t acpi_pm1a_control(void);
+uint16_t acpi_pm1a_event(void); /* status; 2 further: enable */
 unsigned acpi_s5_type(void);
 uint64_t acpi_ecam(void); /* of bus 0; 0: none */
 unsigned acpi_cpus(void);

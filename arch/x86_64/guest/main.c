@@ -42,6 +42,7 @@ static const struct {
 	{ "reset-i8042", power_reset_i8042 },
 	{ "triplefault", power_triple_fault },
 	{ "hang", power_hang },
+	{ "power-button", power_button },
 };
 
 static struct {

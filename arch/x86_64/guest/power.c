@@ -11,6 +11,7 @@
 #define I8042_PORT  0x64
 #define I8042_RESET 0xfe
 #define PM1_SLP_EN  (1u << 13)
+#define PM1_PWRBTN  (1u << 8)
 
 void power_off(void)
 {
@@ -39,6 +40,18 @@ void power_triple_fault(void)
 	} none;
 	__asm__ volatile("lidt %0; ud2" : : "m"(none));
 	power_hang();
+}
+
+void power_button(void)
+{
+	uint16_t status = acpi_pm1a_event();
+	print("info waiting for the power button\n");
+	while (!(in16(status) & PM1_PWRBTN))
+		cpu_pause();
+	out16(status, PM1_PWRBTN); /* one to clear */
+	if (in16(status) & PM1_PWRBTN)
+		power_reset();
+	power_off();
 }
 
 void power_hang(void)
