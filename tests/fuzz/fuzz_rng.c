@@ -33,8 +33,9 @@ static void ask(struct drive *v)
 	uint32_t len = (uint32_t)fuzz_take(2), got = 0;
 	uint16_t head;
 	struct guest_buf b = { at, len, true };
-	fake_pass(); /* what else is under way may be anywhere */
+	fake_pass();
 	fuzz_take_used(v);
+	bool is_alone = v->q[0].ring.nr_free == v->q[0].ring.size; /* others may be anywhere */
 	memset(v->ram + at - 64, 0xee, len + 128);
 	if (guest_add(&v->q[0].ring, &b, 1, fuzz_take(1) & 1) < 0)
 		return;
@@ -43,7 +44,7 @@ static void ask(struct drive *v)
 	fake_pass();
 	while (drive_used(v, 0, &head, &got))
 		assert_true(got <= 16384 || len == 0);
-	for (unsigned i = 0; i < 64; i++)
+	for (unsigned i = 0; is_alone && i < 64; i++)
 		assert_true(v->ram[at - 1 - i] == 0xee && v->ram[at + len + i] == 0xee);
 }
 
