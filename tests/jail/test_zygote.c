@@ -1,0 +1,359 @@
+/* test_zygote.c - device processes: made, replaced, reported, and never left behind. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "src/vm/zygote.h"
+
+#define PATIENCE_MS 60000
+
+static char path[] = "/tmp/vmm-zygote-XXXXXX";
+static int opens_refused; /* in the zygote: -EAGAIN so often */
+static bool is_doomed;    /* the process ends before it is ready */
+
+/* Device 0 has a file with a lock; the others have nothing. */
+static int fake_open(void *ctx, unsigned dev, int *fd)
+{
+	(void)ctx;
+	if (opens_refused > 0) {
+		opens_refused--;
+		return -EAGAIN;
+	}
+	if (dev)
+		return 0;
+	*fd = open(path, O_RDWR | O_CLOEXEC);
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	if (*fd < 0 || !fcntl(*fd, F_OFD_SETLK, &l))
+		return *fd < 0 ? -errno : 0;
+	fd_close(*fd);
+	*fd = -1;
+	return -EAGAIN;
+}
+
+/* The frontend says what to do, a byte each. */
+static int fake_serve(void *ctx, const struct zygote_child *c)
+{
+	(void)ctx;
+	if (is_doomed)
+		return 7;
+	char b;
+	zygote_ready(c, 5, &c->dev, sizeof(c->dev));
+	while (read(c->sock, &b, 1) == 1) {
+		if (b == 'x')
+			return 3;
+		if (b == 'g') /* the descriptor that came with it */
+			b = write(c->gift.fds[1], "gift", 4) == 4 && c->gift.fds[0] < 0 ? 'y' : 'n';
+		if (b == 'f')
+			b = c->file >= 0 ? 'y' : 'n';
+		if (b == 'w')
+			b = (char)c->gift.cols;
+		if (write(c->sock, &b, 1) != 1)
+			return 1;
+	}
+	return 0;
+}
+
+static int fake_order(void *ctx, unsigned dev, unsigned what, const void *arg, size_t len)
+{
+	(void)ctx;
+	if (what == 7 && dev == 1 && len == sizeof(is_doomed))
+		memcpy(&is_doomed, arg, len);
+	return what == 7 ? 0 : -EDOM;
+}
+
+static const struct zygote_ops fake_ops = { .open = fake_open,
+					    .serve = fake_serve,
+					    .order = fake_order };
+
+static struct zygote *make(bool is_jailed)
+{
+	static const char *const names[] = { "block0", "rng", "console" };
+	struct zygote_config cfg = {
+		.ops = &fake_ops, .nr_devices = 3, .names = names, .is_jailed = is_jailed
+	};
+	struct zygote *z = NULL;
+	assert_int_equal(zygote_create(&z, &cfg), 0);
+	return z;
+}
+
+static char ask(int sock, char what)
+{
+	struct pollfd p = { sock, POLLIN, 0 };
+	assert_int_equal(write(sock, &what, 1), 1);
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	return read(sock, &what, 1) == 1 ? what : 0;
+}
+
+/* Wait until nobody holds the other end. */
+static void await_hangup(int sock)
+{
+	struct pollfd p = { sock, POLLIN, 0 };
+	char b;
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	assert_true(read(sock, &b, 1) <= 0);
+	close(sock);
+}
+
+/* Orphans come to us (main makes us their reaper): wait for the end of all of them. */
+static void await_orphans(void)
+{
+	const struct timespec tick = { 0, 1000000 };
+	pid_t pid = 0;
+	for (int ms = 0; ms < PATIENCE_MS && pid >= 0; ms += !pid) {
+		pid = waitpid(-1, NULL, WNOHANG);
+		if (!pid)
+			(void)nanosleep(&tick, NULL);
+	}
+	assert_int_equal(pid, -1);
+}
+
+static void makes_a_process_for_each_device(void **state)
+{
+	struct zygote *z = make(*state);
+	for (unsigned i = 0; i < 3; i++) {
+		int sock = zygote_connect(zygote_device(z, i));
+		assert_true(sock >= 0);
+		assert_int_equal(ask(sock, 'e'), 'e');
+		assert_int_equal(ask(sock, 'f'), i ? 'n' : 'y');
+		assert_int_equal(zygote_lacks(zygote_device(z, i)), 5);
+		unsigned about = 77;
+		zygote_about(zygote_device(z, i), &about, sizeof(about));
+		assert_int_equal(about, i);
+		assert_true(zygote_pid(zygote_device(z, i)) > 0);
+		close(sock);
+	}
+	zygote_destroy(z);
+}
+
+static void replaces_a_process_and_waits_for_its_lock(void **state)
+{
+	struct zygote *z = make(*state);
+	struct zygote_device *d = zygote_device(z, 0);
+	pid_t before = 0;
+	for (int i = 0; i < 20; i++) {
+		int sock = zygote_connect(d);
+		assert_true(sock >= 0);
+		assert_int_equal(ask(sock, 'f'), 'y');
+		assert_int_not_equal(zygote_pid(d), before);
+		before = zygote_pid(d);
+		if (i % 3 == 0)
+			zygote_kill(d);
+		else if (i % 3 == 1)
+			kill(before, SIGKILL);
+		else
+			assert_int_equal(write(sock, "x", 1), 1);
+		if (i % 2)
+			await_hangup(sock);
+		else
+			close(sock);
+	}
+	zygote_destroy(z);
+	assert_int_equal(kill(before, 0), -1);
+}
+
+static void asks_again_while_the_lock_is_held(void **state)
+{
+	opens_refused = 20;
+	struct zygote *z = make(*state);
+	opens_refused = 0;
+	int sock = zygote_connect(zygote_device(z, 1));
+	assert_true(sock >= 0);
+	close(sock);
+	zygote_destroy(z);
+}
+
+static void gives_up_on_a_lock_that_stays(void **state)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), 0);
+	struct zygote *z = make(*state);
+	/* meanwhile the others are served */
+	zygote_start(zygote_device(z, 0));
+	int sock = zygote_connect(zygote_device(z, 1));
+	assert_true(sock >= 0);
+	assert_int_equal(ask(sock, 'e'), 'e');
+	close(sock);
+	assert_int_equal(zygote_connect(zygote_device(z, 0)), -EAGAIN);
+	close(fd);
+	sock = zygote_connect(zygote_device(z, 0));
+	assert_true(sock >= 0);
+	close(sock);
+	zygote_destroy(z);
+}
+
+static void tells_of_a_process_that_never_was_ready(void **state)
+{
+	is_doomed = true;
+	struct zygote *z = make(*state);
+	is_doomed = false;
+	assert_int_equal(zygote_connect(zygote_device(z, 1)), -ECANCELED);
+	assert_int_equal(zygote_status(zygote_device(z, 1)), 7);
+	zygote_destroy(z);
+}
+
+static void carries_out_orders_for_processes_to_come(void **state)
+{
+	const bool yes = true;
+	char long_order[ZYGOTE_ORDER_BYTES + 1] = "";
+	struct zygote *z = make(*state);
+	int sock = zygote_connect(zygote_device(z, 1));
+	assert_true(sock >= 0);
+	assert_int_equal(zygote_order(z, 1, 7, &yes, sizeof(yes)), 0);
+	assert_int_equal(zygote_order(z, 1, 8, &yes, sizeof(yes)), -EDOM);
+	assert_int_equal(zygote_order(z, 99, 7, &yes, sizeof(yes)), -EINVAL);
+	assert_int_equal(zygote_order(z, 1, 7, long_order, sizeof(long_order)), -EMSGSIZE);
+	assert_int_equal(ask(sock, 'e'), 'e');
+	close(sock);
+	assert_int_equal(zygote_connect(zygote_device(z, 1)), -ECANCELED);
+	zygote_destroy(z);
+}
+
+static void hands_over_what_main_gives(void **state)
+{
+	struct zygote *z = make(*state);
+	struct zygote_device *d = zygote_device(z, 2);
+	int p[2];
+	char text[8] = "";
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	struct zygote_gift g = {
+		.fds = { -1, p[1] }, .nr_fds = 2, .cols = 'c', .rows = 1, .binary = -1
+	};
+	zygote_set_gift(d, &g);
+	for (int i = 0; i < 2; i++) {
+		int sock = zygote_connect(d);
+		assert_true(sock >= 0);
+		assert_int_equal(ask(sock, 'g'), 'y');
+		assert_int_equal(ask(sock, 'w'), 'c');
+		assert_int_equal(read(p[0], text, sizeof(text)), 4);
+		close(sock);
+	}
+	zygote_destroy(z);
+	close(p[1]);
+	assert_int_equal(read(p[0], text, sizeof(text)), 0); /* nobody keeps it */
+	close(p[0]);
+}
+
+static void ends_with_the_last_socket(void **state)
+{
+	struct zygote *z = make(*state);
+	int sock[3];
+	pid_t pid[3];
+	for (unsigned i = 0; i < 3; i++) {
+		sock[i] = zygote_connect(zygote_device(z, i));
+		pid[i] = zygote_pid(zygote_device(z, i));
+	}
+	for (unsigned i = 0; i < 3; i++)
+		close(sock[i]);
+	zygote_destroy(z);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(kill(pid[i], 0), -1);
+}
+
+/* Main killed at any moment: the zygote and every device go with it. */
+static void leaves_nothing_when_main_is_killed(void **state)
+{
+	for (int round = 0; round < 10; round++) {
+		int p[2];
+		pid_t pids[3] = { 0 };
+		assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+		pid_t main_pid = fork();
+		if (!main_pid) {
+			struct zygote *z = make(*state);
+			for (unsigned i = 0; i < 3; i++) {
+				if (zygote_connect(zygote_device(z, i)) < 0)
+					_exit(1);
+				pids[i] = zygote_pid(zygote_device(z, i));
+			}
+			ignore(write(p[1], pids, sizeof(pids)) < 0);
+			for (;;)
+				pause();
+		}
+		close(p[1]);
+		assert_int_equal(read(p[0], pids, sizeof(pids)), sizeof(pids));
+		kill(main_pid, SIGKILL);
+		assert_int_equal(waitpid(main_pid, NULL, 0), main_pid);
+		close(p[0]);
+		await_orphans();
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(kill(pids[i], 0), -1);
+	}
+}
+
+static void survives_requests_that_make_no_sense(void **state)
+{
+	struct zygote *z = make(*state);
+	int sock = zygote_connect(zygote_device(z, 0));
+	assert_true(sock >= 0);
+	struct zygote_device *d = zygote_device(z, 0);
+	zygote_kill(d);
+	zygote_kill(d);
+	await_hangup(sock);
+	sock = zygote_connect(d);
+	assert_true(sock >= 0);
+	close(sock);
+	zygote_destroy(z);
+}
+
+static void keeps_none_of_mains_descriptors(void **state)
+{
+	int p[2];
+	char b;
+	assert_int_equal(pipe2(p, 0), 0);
+	struct zygote *z = make(*state);
+	int sock = zygote_connect(zygote_device(z, 1));
+	assert_true(sock >= 0);
+	close(p[1]);
+	assert_int_equal(read(p[0], &b, 1), 0);
+	close(p[0]);
+	close(sock);
+	zygote_destroy(z);
+}
+
+#define BOTH(test)                                                                                 \
+	{ "plain: " #test, test, NULL, NULL, NULL },                                               \
+	{                                                                                          \
+		"in namespaces: " #test, test, NULL, NULL, (void *)1                               \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH(makes_a_process_for_each_device),
+		BOTH(replaces_a_process_and_waits_for_its_lock),
+		BOTH(asks_again_while_the_lock_is_held),
+		BOTH(gives_up_on_a_lock_that_stays),
+		BOTH(tells_of_a_process_that_never_was_ready),
+		BOTH(carries_out_orders_for_processes_to_come),
+		BOTH(hands_over_what_main_gives),
+		BOTH(ends_with_the_last_socket),
+		BOTH(leaves_nothing_when_main_is_killed),
+		BOTH(survives_requests_that_make_no_sense),
+		BOTH(keeps_none_of_mains_descriptors),
+	};
+	int fd = mkstemp(path);
+	if (fd < 0)
+		return 1;
+	close(fd);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1))
+		return 1;
+	log_set_level(LOG_LEVEL_ERROR);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	unlink(path);
+	return failed;
+}
