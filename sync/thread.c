@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +27,13 @@ struct thread {
 	int tid, err;
 	sem_t started;
 };
+
+static void (*_Atomic thread_prologue)(void);
+
+void thread_set_prologue(void (*prologue)(void))
+{
+	atomic_store_explicit(&thread_prologue, prologue, memory_order_release);
+}
 
 static void thread_on_signal(int sig)
 {
@@ -87,6 +95,10 @@ static void *thread_main(void *self)
 	struct thread *t = self;
 	t->tid = gettid();
 	t->err = thread_apply_attr(t);
+	/* acquire: pairs with the release in thread_set_prologue() */
+	void (*prologue)(void) = atomic_load_explicit(&thread_prologue, memory_order_acquire);
+	if (prologue && !t->err)
+		prologue();
 	bool is_fit = !t->err; /* once started is posted t is the creator's again */
 	sem_post(&t->started);
 	if (is_fit) {

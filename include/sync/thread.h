@@ -27,6 +27,12 @@ struct thread_attr {
 MUST_CHECK int thread_create(struct thread **out, const struct thread_attr *attr,
 			     void (*fn)(void *), void *arg);
 
+/*
+ * What every thread made from now on does before its fn, with its affinity and priority in force;
+ * NULL: nothing. The process's own business: giving up rights.
+ */
+void thread_set_prologue(void (*prologue)(void));
+
 /* Wait for fn to return, free. NULL is fine. */
 void thread_join(struct thread *t);
 

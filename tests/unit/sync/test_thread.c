@@ -137,6 +137,37 @@ static void a_signal_ends_a_system_call(void **state)
 	thread_join(t);
 }
 
+static int prologues;
+static int prologues_before_fn;
+
+static void prologue(void)
+{
+	prologues++;
+}
+
+static void count_prologues(void *arg)
+{
+	(void)arg;
+	prologues_before_fn = prologues;
+}
+
+static void new_threads_begin_with_the_prologue(void **state)
+{
+	struct thread_attr attr = { .name = "begins" };
+	struct thread *t = NULL;
+	(void)state;
+	thread_set_prologue(prologue);
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(thread_create(&t, &attr, count_prologues, NULL), 0);
+		thread_join(t);
+		assert_int_equal(prologues_before_fn, i);
+	}
+	thread_set_prologue(NULL);
+	assert_int_equal(thread_create(&t, &attr, count_prologues, NULL), 0);
+	thread_join(t);
+	assert_int_equal(prologues, 2);
+}
+
 static void joining_nothing_is_fine(void **state)
 {
 	(void)state;
@@ -151,6 +182,7 @@ int main(void)
 		cmocka_unit_test(a_cpu_that_does_not_exist_is_refused),
 		cmocka_unit_test(a_priority_is_in_force_or_refused),
 		cmocka_unit_test(a_signal_ends_a_system_call),
+		cmocka_unit_test(new_threads_begin_with_the_prologue),
 		cmocka_unit_test(joining_nothing_is_fine),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
