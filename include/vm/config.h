@@ -50,6 +50,13 @@ struct vm_disk_config {
 	bool may_be_any_format;   /* format=auto: refuse what looks like another format */
 };
 
+/* What if this host cannot give a device all of its jail? */
+enum vm_sandbox {
+	VM_SANDBOX_AUTO,    /* go on, and say what is missing */
+	VM_SANDBOX_REQUIRE, /* do not start */
+	VM_SANDBOX_OFF,     /* no jail, no processes: every device in this one */
+};
+
 enum vm_serial_type {
 	VM_SERIAL_SINK,
 	VM_SERIAL_STDOUT,
@@ -111,6 +118,9 @@ struct vm_config {
 	unsigned nr_serial;
 	char *acpi_tables[VM_MAX_TABLES];
 	unsigned nr_acpi_tables;
+	/* isolation */
+	enum vm_sandbox sandbox;
+	bool logs_violations; /* of the lists of system calls, instead of ending the process */
 };
 
 /* Defaults of a VM with only a kernel. */

@@ -98,14 +98,6 @@ static int opt_acpi_table(struct config_builder *b, const char *v)
 	return err;
 }
 
-/* Everything runs in one process, so there is nothing to switch off. */
-static int opt_disable_sandbox(struct config_builder *b, const char *v)
-{
-	(void)b;
-	(void)v;
-	return 0;
-}
-
 static int opt_config(struct config_builder *b, const char *v)
 {
 	if (b->origin == CONFIG_FROM_FILE)
@@ -179,13 +171,18 @@ const struct config_option config_options[] = {
 	{ "acpi-table", 0, "PATH", true, "further ACPI table; a DSDT replaces the built-in one",
 	  opt_acpi_table },
 	{ "kvm-device", 0, "PATH", false, "KVM device (/dev/kvm)", opt_kvm_device },
-	{ "disable-sandbox", 0, NULL, false, "run every device in this process (always so today)",
+	{ "sandbox", 0, "auto|require|off", false,
+	  "jail of each device: as far as this host can; all of it or no start; none (auto)",
+	  opt_sandbox },
+	{ "disable-sandbox", 0, NULL, false, "as --sandbox=off: every device in this process",
 	  opt_disable_sandbox },
 	{ "socket", 's', "PATH", false,
 	  "control socket for 'vmm stop', 'vmm status' and others; in a folder: vmm-PID.sock",
 	  opt_socket },
 	{ "dry-run", 0, "text|json", false,
 	  "make the machine, print what was chosen for each device, and end", opt_dry_run },
+	{ "seccomp-log-failures", 0, NULL, false,
+	  "log system calls that are not allowed, and let them pass", opt_seccomp_log_failures },
 	{ "config", 0, "FILE", false, "JSON file of options; the command line overrides it",
 	  opt_config },
 	LATER("net", "…", "there is no network device yet"),
@@ -225,9 +222,7 @@ const struct config_option config_options[] = {
 	LATER("plugin", "PATH", "there is no plugin interface"),
 	LATER("android-fstab", "PATH", "there is no device tree on this board"),
 	LATER("protected-vm", NULL, "this board has no protected VMs"),
-	LATER("seccomp-policy-dir", "DIR", "the sandbox is not there yet"),
-	LATER("seccomp-log-failures", NULL, "the sandbox is not there yet"),
-	LATER("sandbox", "MODE", "the sandbox is not there yet"),
+	LATER("seccomp-policy-dir", "DIR", "the lists are built in"),
 	LATER("restore", "DIR", "there are no snapshots yet"),
 };
 const unsigned config_nr_options = ARRAY_SIZE(config_options);

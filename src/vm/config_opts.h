@@ -45,6 +45,10 @@ int opt_vhost_user_fs(struct config_builder *b, const char *value);
 /* config_serial.c */
 int opt_serial(struct config_builder *b, const char *value);
 int opt_console(struct config_builder *b, const char *value);
+/* config_sandbox.c */
+int opt_sandbox(struct config_builder *b, const char *value);
+int opt_disable_sandbox(struct config_builder *b, const char *value);
+int opt_seccomp_log_failures(struct config_builder *b, const char *value);
 
 /* "RATE[:BURST]", or "off" for no limit. False: neither. Leaves the other limit alone. */
 MUST_CHECK bool config_parse_bps(const char *v, struct blk_limits *l);

@@ -231,7 +231,7 @@ static void control_turn_away(struct control *c)
 {
 	fd_close(c->spare_fd);
 	fd_close(accept4(c->listener, NULL, NULL, SOCK_CLOEXEC));
-	c->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	c->spare_fd = fcntl(c->listener, F_DUPFD_CLOEXEC, 0);
 }
 
 static void control_accept(struct control *c)
@@ -291,7 +291,7 @@ int control_create(struct control **out, int listener, control_answer answer, vo
 	c->listener = -1;
 	c->answer = answer;
 	c->ctx = ctx;
-	c->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	c->spare_fd = fcntl(listener, F_DUPFD_CLOEXEC, 0);
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event e = { .events = EPOLLIN };
 	if (c->epoll_fd < 0 || c->spare_fd < 0 ||

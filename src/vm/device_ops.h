@@ -38,5 +38,7 @@ struct vm_device_ops {
 
 /* Of devices whose body is in this process. */
 extern const struct vm_device_ops vm_device_here;
+/* Of devices in processes of their own. */
+extern const struct vm_device_ops vm_device_child;
 
 #endif

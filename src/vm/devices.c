@@ -27,7 +27,7 @@ static void user_quit(void *ctx)
 
 /* --- the worker of everything that is not a disk --- */
 
-static enum vm_status io_failed(int err)
+enum vm_status vm_io_failed(int err)
 {
 	if (err == -ENOSYS || err == -EPERM)
 		return vm_fail(VM_EXIT_HOST,
@@ -40,7 +40,7 @@ enum vm_status vm_io_build(struct vm *vm)
 {
 	struct vworker_config cfg = { .name = "vmm-io", .entries = IO_RING_ENTRIES };
 	int err = vworker_create(&vm->io, &cfg);
-	return err ? io_failed(err) : VM_EXIT_OK;
+	return err ? vm_io_failed(err) : VM_EXIT_OK;
 }
 
 void vm_io_undo(struct vm *vm)
@@ -240,26 +240,22 @@ static int vdevs_plug(struct vm *vm, struct vdev *d, const struct vm_device_ops 
 	return 0;
 }
 
-static int vdevs_add_disk(struct vm *vm, unsigned i)
+unsigned vm_auto_queues(const struct vm *vm)
 {
-	const struct vm_disk_config *d = &vm->c->disks[i];
-	unsigned queues = min_u32(vm->c->nr_cpus, MAX_AUTO_QUEUES);
-	char name[16];
-	(void)snprintf(name, sizeof(name), "block%u", i); /* fits */
-	struct vdev *dev = NULL;
-	int err = vm_disk_create(&dev, vm->mem, d, d->path ? &vm->files.disks[i] : NULL, name,
-				 queues);
-	if (err)
-		return err;
-	vm->files.disk_is_open[i] = false; /* the device's now */
-	return vdevs_plug(vm, dev, &vm_device_here);
+	return min_u32(vm->c->nr_cpus, MAX_AUTO_QUEUES);
 }
 
-static int vdevs_add_rng(struct vm *vm)
+static enum vm_status vdevs_make_disk(struct vdev **out, struct vm *vm, unsigned i)
 {
-	struct vdev *dev = NULL;
-	int err = rng_create(&dev, vm->mem, vm->io, NULL);
-	return err ? err : vdevs_plug(vm, dev, &vm_device_here);
+	const struct vm_disk_config *d = &vm->c->disks[i];
+	char name[16];
+	(void)snprintf(name, sizeof(name), "block%u", i); /* fits */
+	int err = vm_disk_create(out, vm->mem, d, d->path ? &vm->files.disks[i] : NULL, name,
+				 vm_auto_queues(vm));
+	if (err)
+		return vm_disk_failed(d, err);
+	vm->files.disk_is_open[i] = false; /* the device's now */
+	return VM_EXIT_OK;
 }
 
 bool vm_serial_is_hvc(const struct vm_serial_config *s)
@@ -267,31 +263,64 @@ bool vm_serial_is_hvc(const struct vm_serial_config *s)
 	return s->is_virtio && (!s->name[0] || s->is_console);
 }
 
+unsigned vm_nr_consoles(const struct vm_config *c)
+{
+	unsigned nr = 0;
+	for (unsigned i = 0; i < c->nr_serial; i++)
+		nr += c->serial[i].is_virtio;
+	return nr;
+}
+
 /* All virtio consoles are ports of one device. */
-static int vdevs_add_console(struct vm *vm)
+int vm_console_create(struct vdev **out, struct vm *vm, const struct zygote_gift *g)
 {
 	struct console_port_config ports[2 * VM_NR_SERIAL] = { 0 };
-	struct console_config cfg = { .ports = ports };
-	struct winsize ws;
+	struct console_config cfg = { .ports = ports, .cols = g->cols, .rows = g->rows };
 	for (unsigned i = 0; i < vm->c->nr_serial; i++) {
 		const struct vm_serial_config *s = &vm->c->serial[i];
 		if (!s->is_virtio)
 			continue;
-		struct console_port_config *p = &ports[cfg.nr_ports++];
-		p->in_fd = vm->ports[i].in_fd;
-		p->out_fd = vm->ports[i].out_fd;
+		struct console_port_config *p = &ports[cfg.nr_ports];
+		p->in_fd = g->fds[2 * cfg.nr_ports];
+		p->out_fd = g->fds[2 * cfg.nr_ports + 1];
 		p->is_console = vm_serial_is_hvc(s);
 		memcpy(p->name, s->name, sizeof(p->name));
+		cfg.nr_ports++;
+	}
+	return console_create(out, vm->mem, vm->io, &cfg);
+}
+
+void vm_console_gift(const struct vm *vm, struct zygote_gift *g)
+{
+	struct winsize ws;
+	*g = (struct zygote_gift){ .binary = -1 };
+	for (unsigned i = 0; i < vm->c->nr_serial; i++) {
+		const struct vm_serial_config *s = &vm->c->serial[i];
+		if (!s->is_virtio)
+			continue;
+		g->fds[g->nr_fds++] = vm->ports[i].in_fd;
+		g->fds[g->nr_fds++] = vm->ports[i].out_fd;
 		if (s->is_stdin && !ioctl(STDIN_FILENO, TIOCGWINSZ, &ws)) {
-			cfg.cols = ws.ws_col;
-			cfg.rows = ws.ws_row;
+			g->cols = ws.ws_col;
+			g->rows = ws.ws_row;
 		}
 	}
-	if (!cfg.nr_ports)
-		return 0;
-	struct vdev *dev = NULL;
-	int err = console_create(&dev, vm->mem, vm->io, &cfg);
-	return err ? err : vdevs_plug(vm, dev, &vm_device_here);
+}
+
+/* A device of the numbers of children.c that lives here. */
+static enum vm_status vdevs_make_here(struct vdev **out, struct vm *vm, unsigned dev)
+{
+	struct zygote_gift g;
+	if (dev < vm->c->nr_disks)
+		return vdevs_make_disk(out, vm, dev);
+	int err;
+	if (dev == vm->c->nr_disks) {
+		err = rng_create(out, vm->mem, vm->io, NULL);
+	} else {
+		vm_console_gift(vm, &g);
+		err = vm_console_create(out, vm, &g);
+	}
+	return err ? vm_fail_errno(err, "making a virtio device") : VM_EXIT_OK;
 }
 
 static enum vm_status vdevs_add_vhost(struct vm *vm, unsigned i)
@@ -304,20 +333,24 @@ static enum vm_status vdevs_add_vhost(struct vm *vm, unsigned i)
 
 enum vm_status vm_vdevs_build(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->c->nr_disks; i++) {
-		int err = vdevs_add_disk(vm, i);
+	unsigned nr = vm_nr_children(vm->c);
+	for (unsigned dev = 0; dev < nr; dev++) {
+		struct vdev *d = NULL;
+		enum vm_status st = vm->zygote ? vm_child_create(&d, vm, dev)
+					       : vdevs_make_here(&d, vm, dev);
+		if (st)
+			return st;
+		int err = vdevs_plug(vm, d, vm->zygote ? &vm_device_child : &vm_device_here);
 		if (err)
-			return vm_disk_failed(&vm->c->disks[i], err);
+			return vm_fail_errno(err, "making a virtio device");
 	}
+	/* behind those that children.c counts */
 	for (unsigned i = 0; i < vm->c->nr_vhost; i++) {
 		enum vm_status st = vdevs_add_vhost(vm, i);
 		if (st)
 			return st;
 	}
-	int err = vdevs_add_rng(vm);
-	if (!err)
-		err = vdevs_add_console(vm);
-	return err ? vm_fail_errno(err, "making a virtio device") : VM_EXIT_OK;
+	return vm_children_check(vm);
 }
 
 /* Wait for I/O in flight: its buffers are guest memory. Says so when it takes long. */

@@ -30,6 +30,11 @@ static uint16_t disk_workers(const struct vm_disk_config *d, unsigned queues)
 	return (uint16_t)(usable ? min_u32(usable, queues) : 1);
 }
 
+uint16_t vm_disk_queue_size(const struct vm_disk_config *d)
+{
+	return (uint16_t)(d->queue_size ? d->queue_size : DISK_QUEUE_SIZE);
+}
+
 int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_config *d,
 		   struct afile *f, const char *name, unsigned auto_queues)
 {
@@ -40,7 +45,7 @@ int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_con
 		.null_bytes = d->null_bytes,
 		.nr_queues = (uint16_t)queues,
 		.nr_workers = disk_workers(d, queues),
-		.queue_size = (uint16_t)(d->queue_size ? d->queue_size : DISK_QUEUE_SIZE),
+		.queue_size = vm_disk_queue_size(d),
 		.block_bytes = vm_disk_block_bytes(d, f),
 		.is_readonly = d->is_readonly,
 		.has_discard = d->discard != VM_OFF && !d->is_readonly && (!f || f->can_punch),

@@ -1,6 +1,7 @@
 /* files.c - open and check everything the user named, before anything is made. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -166,14 +167,83 @@ enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f)
 	return st;
 }
 
+/* Not /proc/self, which would mean a duplicate: this is opened anew, with a lock of its own. */
+static int files_reopen(const struct vm_disk_config *d, int place, bool wait, struct afile *f)
+{
+	char path[48];
+	(void)snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", place); /* fits */
+	struct afile_config cfg = { path, d->is_readonly, d->is_direct, false };
+	return wait ? files_open_image(f, &cfg) : afile_open(f, &cfg);
+}
+
+int vm_disk_reopen(const struct vm_disk_config *d, int place, struct afile *f)
+{
+	int err = files_reopen(d, place, false, f);
+	if (err)
+		return err;
+	if (!files_check_disk(d, f))
+		return 0;
+	afile_close(f); /* shrunk meanwhile: it was told */
+	return -EINVAL;
+}
+
+/* The number in a path that names an inherited descriptor; NULL: another path. */
+static const char *files_inherited(const char *path)
+{
+	static const char *const prefixes[] = { "/proc/self/fd/", "/dev/fd/" };
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+		if (!strncmp(path, prefixes[i], strlen(prefixes[i])))
+			return path + strlen(prefixes[i]);
+	return NULL;
+}
+
+/*
+ * A process of its own will open the image, and whoever has it open has its lock: here only its
+ * place is kept. An inherited descriptor may be all that we are allowed, or the lock its giver's:
+ * then it stays as it is, and there can be one process only.
+ */
+static enum vm_status files_open_place(struct vm *vm, unsigned i)
+{
+	const struct vm_disk_config *d = &vm->c->disks[i];
+	const char *number = files_inherited(d->path);
+	struct afile *f = &vm->files.disks[i];
+	char path[48] = "/proc/thread-self/fd/";
+	if (number)
+		strncat(path, number, 11);
+	CLEANUP(fd_cleanup) int place = open(number ? path : d->path, O_PATH | O_CLOEXEC);
+	int err = place < 0 ? -errno : files_reopen(d, place, !number, f);
+	if (err && !number)
+		return files_disk_error(d, err);
+	enum vm_status st = err ? vm_disk_open(d, f) : files_check_disk(d, f);
+	vm->files.disk_is_open[i] = !st;
+	if (!err && st)
+		afile_close(f);
+	if (!err && !st)
+		vm->files.places[i] = take_fd(place);
+	return st;
+}
+
 static enum vm_status files_open_disk(struct vm *vm, unsigned i)
 {
 	const struct vm_disk_config *d = &vm->c->disks[i];
 	if (!d->path)
 		return VM_EXIT_OK;
+	if (vm->c->sandbox != VM_SANDBOX_OFF)
+		return files_open_place(vm, i);
 	enum vm_status st = vm_disk_open(d, &vm->files.disks[i]);
 	vm->files.disk_is_open[i] = st == VM_EXIT_OK;
 	return st;
+}
+
+/* All are checked, against each other too: leave them to the processes that will have them. */
+static void files_let_go(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->c->nr_disks; i++) {
+		if (vm->files.places[i] < 0)
+			continue;
+		afile_close(&vm->files.disks[i]);
+		vm->files.disk_is_open[i] = false;
+	}
 }
 
 static enum vm_status files_open_tables(struct vm *vm)
@@ -207,6 +277,7 @@ enum vm_status vm_files_open(struct vm *vm)
 	enum vm_status st = files_open_tables(vm);
 	for (unsigned i = 0; !st && i < c->nr_disks; i++)
 		st = files_open_disk(vm, i);
+	files_let_go(vm);
 	return st;
 }
 
@@ -220,4 +291,6 @@ void vm_files_close(struct vm *vm)
 	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
 		if (vm->files.disk_is_open[i])
 			afile_close(&vm->files.disks[i]);
+	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
+		fd_close(vm->files.places[i]);
 }

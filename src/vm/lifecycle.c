@@ -1,6 +1,7 @@
 /* lifecycle.c - vCPU threads, signals, and the loop of the control thread. */
 #include <errno.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +56,9 @@ static void cpu_thread(void *arg)
 {
 	struct vm_cpu *cpu = arg;
 	struct vm *vm = cpu->vm;
+	while (sem_wait(&vm->go))
+		BUG_ON(errno != EINTR);
+	vm_confine_cpu(vm);
 	cpu->exit = vcpu_run(cpu->vcpu, vm->pio, vm->mmio);
 	switch (cpu->exit) {
 	case VCPU_STOPPED:
@@ -74,6 +78,7 @@ static void cpu_thread(void *arg)
 
 enum vm_status vm_cpus_build(struct vm *vm)
 {
+	(void)sem_init(&vm->go, 0, 0); /* fails for a huge count only */
 	for (unsigned i = 0; i < vm->c->nr_cpus; i++) {
 		struct vm_cpu *cpu = &vm->cpus[i];
 		cpu->vm = vm;
@@ -108,6 +113,13 @@ static enum vm_status cpus_start(struct vm *vm)
 	return VM_EXIT_OK;
 }
 
+static void cpus_let_go(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->c->nr_cpus && !vm->is_let_go; i++)
+		(void)sem_post(&vm->go); /* far from the largest count */
+	vm->is_let_go = true;
+}
+
 /* Every request first, then every join: the vCPUs wind down side by side. */
 static void cpus_stop(struct vm *vm)
 {
@@ -117,6 +129,7 @@ static void cpus_stop(struct vm *vm)
 		vcpu_request_stop(vm->cpus[i].vcpu);
 		thread_signal(vm->cpus[i].thread);
 	}
+	cpus_let_go(vm); /* those that have not begun see the request */
 	for (unsigned i = 0; i < vm->c->nr_cpus; i++) {
 		thread_join(vm->cpus[i].thread);
 		vm->cpus[i].thread = NULL;
@@ -180,6 +193,10 @@ enum vm_status vm_cpus_run(struct vm *vm)
 	terminal_raw(vm->terminal);
 	vm->has_run = true;
 	enum vm_status status = cpus_start(vm);
+	if (!status)
+		status = vm_confine(vm);
+	if (!status)
+		cpus_let_go(vm);
 	unsigned events = status ? VM_EVENT_STOP : control_wait(vm);
 	cpus_stop(vm);
 	if (status)

@@ -22,11 +22,15 @@ static void vm_extra_undo(struct vm *vm)
 		vm->extra->undo(vm, vm->extra->ctx);
 }
 
-/* What checks comes first: until "memory" nothing exists that would have to go away again. */
+/*
+ * What checks comes first: until "memory" nothing exists that would have to go away again. The
+ * zygote is forked when everything has been checked, and there is no thread and no guest memory.
+ */
 static const struct vm_stage vm_stages[] = {
 	{ "files", vm_files_open, vm_files_close },
 	{ "host", vm_host_check, NULL },
 	{ "boot", vm_boot_check, vm_boot_undo },
+	{ "zygote", vm_zygote_build, vm_zygote_undo },
 	{ "signals", vm_signals_build, vm_signals_undo },
 	{ "control", vm_control_build, vm_control_undo },
 	{ "memory", vm_memory_build, vm_memory_undo },
@@ -91,6 +95,8 @@ static struct vm *vm_new(const struct vm_config *c)
 	vm->files.kernel = vm->files.initrd = vm->files.bios = -1;
 	for (unsigned i = 0; i < VM_MAX_TABLES; i++)
 		vm->files.tables[i] = -1;
+	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
+		vm->files.places[i] = -1;
 	vm->cpus = calloc(c->nr_cpus, sizeof(*vm->cpus));
 	if (!vm->cpus) {
 		free(vm);

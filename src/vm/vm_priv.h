@@ -8,6 +8,7 @@
  */
 #ifndef VM_VM_PRIV_H
 #define VM_VM_PRIV_H
+#include <semaphore.h>
 #include <stdatomic.h>
 #include "arch/hv.h"
 #include "arch/machine.h"
@@ -29,6 +30,7 @@
 #include "virtio/virtio_pci.h"
 #include "vm/config.h"
 #include "vm/vm.h"
+#include "zygote.h"
 
 #define VM_MAX_VDEVS (VM_MAX_DISKS + VM_MAX_VHOST + 4)
 
@@ -48,6 +50,7 @@ struct vm_files {
 	struct kernel_info kernel_info;
 	struct afile disks[VM_MAX_DISKS];
 	bool disk_is_open[VM_MAX_DISKS];
+	int places[VM_MAX_DISKS]; /* O_PATH of those that other processes open; -1: none */
 };
 
 struct vm_extra;
@@ -65,7 +68,8 @@ struct vm {
 	struct pci_windows windows;
 	struct pci_host pci_host;
 	struct pci_bus *pci;
-	struct vworker *io; /* serial ports and slow devices */
+	struct zygote *zygote; /* NULL: all devices live in this process */
+	struct vworker *io;    /* serial ports and slow devices */
 	struct terminal *terminal;
 	struct endpoint ports[2 * VM_NR_SERIAL];
 	struct irq_share *serial_irqs; /* ports 1 and 3 have one input, 2 and 4 another */
@@ -81,7 +85,13 @@ struct vm {
 	char *cmdline;
 	struct machine_boot boot;
 	struct vm_cpu *cpus;
-	bool has_run;
+	sem_t go; /* one for each vCPU: its thread waits until all is confined */
+	bool is_let_go, has_run;
+	uint64_t ordered_bytes[VM_MAX_DISKS]; /* sizes of images that were resized; 0: not */
+	/* the zygote's: what main ordered */
+	struct blk_limits ordered_limits[VM_MAX_DISKS];
+	bool has_ordered_limits[VM_MAX_DISKS];
+	bool has_lists; /* of system calls: here, or below the zygote */
 	int signal_fd;
 	struct control *control; /* NULL: there is no control socket */
 	struct listen_place control_place;
@@ -130,6 +140,11 @@ enum vm_status vm_files_open(struct vm *vm);
 void vm_files_close(struct vm *vm);
 /* Open and check the image of @d, which has a path. *f is open on success only. */
 enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f);
+/*
+ * The same, once and without waiting, for an image whose place is known (O_PATH). -EAGAIN: somebody
+ * holds its lock. -EINVAL: it is not fit any more, which was told.
+ */
+MUST_CHECK int vm_disk_reopen(const struct vm_disk_config *d, int place, struct afile *f);
 /* Logical block size to show the guest: as the user says, or what the image needs. */
 uint32_t vm_disk_block_bytes(const struct vm_disk_config *d, const struct afile *f);
 /* Is it a port that Linux makes /dev/hvcN of? They are counted in the order they are given. */
@@ -139,8 +154,22 @@ bool vm_serial_is_hvc(const struct vm_serial_config *s);
  * success. */
 MUST_CHECK int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_config *d,
 			      struct afile *f, const char *name, unsigned auto_queues);
+uint16_t vm_disk_queue_size(const struct vm_disk_config *d);
 /* Word why that failed. */
 enum vm_status vm_disk_failed(const struct vm_disk_config *d, int err);
+/* children.c: the devices' processes */
+enum vm_status vm_zygote_build(struct vm *vm);
+void vm_zygote_undo(struct vm *vm);
+/* A frontend for device @dev (numbered as in children.c), with its first process behind it. */
+enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev);
+/* All are there: do their jails lack anything, and may they? */
+enum vm_status vm_children_check(struct vm *vm);
+/* confine.c: main's rights and lists of system calls; every thread exists, no vCPU runs yet. */
+enum vm_status vm_confine(struct vm *vm);
+/* A vCPU's thread, before it runs the guest. */
+void vm_confine_cpu(const struct vm *vm);
+/* How many of those there are. */
+unsigned vm_nr_children(const struct vm_config *c);
 /* vhost.c */
 /* Number @index of the devices that somebody else serves, and what an operator can ask of one. */
 extern const struct vm_device_ops vm_device_vhost;
@@ -158,6 +187,15 @@ enum vm_status vm_boot_check(struct vm *vm);
 void vm_boot_undo(struct vm *vm);
 enum vm_status vm_load_build(struct vm *vm);
 /* devices.c */
+/* Queues of a disk of which the user says nothing. */
+unsigned vm_auto_queues(const struct vm *vm);
+unsigned vm_nr_consoles(const struct vm_config *c);
+/* The console device on vm->io, with the descriptors (input, output of each port) in @g. */
+MUST_CHECK int vm_console_create(struct vdev **out, struct vm *vm, const struct zygote_gift *g);
+/* What the ports of this machine have to hand to it. */
+void vm_console_gift(const struct vm *vm, struct zygote_gift *g);
+/* Word why an I/O thread could not be made. */
+enum vm_status vm_io_failed(int err);
 enum vm_status vm_io_build(struct vm *vm);
 void vm_io_undo(struct vm *vm);
 enum vm_status vm_ports_build(struct vm *vm);

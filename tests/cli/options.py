@@ -198,7 +198,7 @@ def disk_threads(bench):
     options = ["--block", f"path={disk},queues=3,workers=3,cpus={host}", "--block", "format=null,size=1M,queues=1"]
     with bench.running("-c", "2", *options) as machine:
         threads = machine.threads()
-        workers = sorted(name for name in threads if name.startswith("block"))
+        workers = sorted(name for name in threads if name.startswith("block") and "-q" in name)
         equal(workers, ["block0-q0", "block0-q1", "block0-q2", "block1-q0"], "workers")
         for name in workers[:3]:
             equal(os.sched_getaffinity(threads[name]), {host}, name)
@@ -285,7 +285,10 @@ def kvm_device(bench):
 
 
 def sandbox_switch(bench):
-    bench.ends("--disable-sandbox")
+    """Every device in this process, or each in one of its own."""
+    for options, count in ((["--disable-sandbox"], 1), (["--sandbox=off"], 1), ([], 4), (["--sandbox=auto"], 4)):
+        with bench.running(*options, "--block", "format=null,size=1M") as machine:
+            equal(len(machine.processes()), count, f"processes with {options}")
 
 
 # --- serial ports

@@ -1,4 +1,5 @@
 """A running `vmm run`, looked at from outside: its threads, its memory, its open files."""
+import contextlib
 import os
 import select
 import subprocess
@@ -71,11 +72,22 @@ class Machine:
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace")
 
+    def processes(self):
+        """Its own folder in /proc, the zygote's, and those of its devices."""
+        found = [self.proc]
+        for proc in found:  # grows while it is walked
+            for task in (proc / "task").iterdir():
+                with contextlib.suppress(OSError):  # a thread that has just ended
+                    found += [Path("/proc") / pid for pid in (task / "children").read_text().split()]
+        return found
+
     def threads(self):
-        """Thread ids by name."""
+        """Thread ids by name, those of its devices too."""
         found = {}
-        for task in (self.proc / "task").iterdir():
-            found[(task / "comm").read_text().strip()] = int(task.name)
+        for proc in reversed(self.processes()):
+            for task in (proc / "task").iterdir():
+                with contextlib.suppress(OSError):
+                    found[(task / "comm").read_text().strip()] = int(task.name)
         return found
 
     def wait_for_vcpus(self):
@@ -86,12 +98,13 @@ class Machine:
             time.sleep(0.01)
 
     def open_file(self, path):
-        """The open(2) flags of the descriptor that is the file @path, None without one."""
-        for link in (self.proc / "fd").iterdir():
-            if os.path.realpath(link) == os.path.realpath(path):
-                for line in (self.proc / "fdinfo" / link.name).read_text().splitlines():
-                    if line.startswith("flags:"):
-                        return int(line.split()[1], 8)
+        """The open(2) flags of the descriptor that is the file @path, here or in a device; None without one."""
+        for link in (link for proc in self.processes() for link in (proc / "fd").iterdir()):
+            if os.path.realpath(link) != os.path.realpath(path):
+                continue
+            for line in (link.parent.parent / "fdinfo" / link.name).read_text().splitlines():
+                if line.startswith("flags:") and not int(line.split()[1], 8) & os.O_PATH:
+                    return int(line.split()[1], 8)
         return None
 
     def ram_mappings(self):
@@ -108,9 +121,9 @@ class Machine:
         return found
 
     def own_kib(self):
-        """Its memory besides guest RAM: KiB of PSS."""
+        """Its memory besides guest RAM, that of its devices included: KiB of PSS."""
         total, is_ram = 0, False
-        for line in (self.proc / "smaps").read_text().splitlines():
+        for line in (line for proc in self.processes() for line in (proc / "smaps").read_text().splitlines()):
             words = line.split()
             if "-" in words[0] and not words[0].endswith(":"):
                 is_ram = "/memfd:guest-ram" in line
@@ -119,5 +132,5 @@ class Machine:
         return total
 
     def open_files(self):
-        """How many descriptors it has."""
-        return len(list((self.proc / "fd").iterdir()))
+        """How many descriptors it and its devices have."""
+        return sum(len(list((proc / "fd").iterdir())) for proc in self.processes())

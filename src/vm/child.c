@@ -1,0 +1,258 @@
+/* child.c - see children.h: in the zygote, and in the processes of devices. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "children.h"
+#include "jail.h"
+#include "sandbox.h"
+#include "virtio/vhost_user.h"
+
+#define CHILD_RING_ENTRIES 64
+#define CHILD_MAX_FILES    1024 /* four for each queue, the frontend's memory, a ring each */
+#define CHILD_MAX_THREADS  256  /* the kernel's, for its rings, are counted too */
+
+static unsigned child_keep(void *ctx, int *fds, unsigned max)
+{
+	const struct vm *vm = ctx;
+	unsigned nr = 0;
+	for (unsigned i = 0; i < vm->c->nr_disks && nr < max; i++) {
+		if (vm->files.places[i] >= 0)
+			fds[nr++] = vm->files.places[i];
+		else if (vm->files.disk_is_open[i])
+			fds[nr++] = vm->files.disks[i].fd;
+	}
+	return nr;
+}
+
+static enum sandbox_role child_role(const struct vm *vm, unsigned dev)
+{
+	if (child_is_disk(vm, dev))
+		return SANDBOX_BLOCK;
+	return child_is_rng(vm, dev) ? SANDBOX_RNG : SANDBOX_CONSOLE;
+}
+
+/* The lists of all that will live below the zygote are made here, once. */
+static void child_begin(void *ctx)
+{
+	struct vm *vm = ctx;
+	struct sandbox_options o = { .self = 1, .only_log = vm->c->logs_violations };
+	unsigned nr = vm_nr_children(vm->c);
+	int err = sandbox_is_possible() ? sandbox_prepare(SANDBOX_SERVER, &o) : -ENOSYS;
+	for (unsigned i = 0; i < nr && !err; i++)
+		err = sandbox_prepare(child_role(vm, i), &o);
+	if (!err)
+		err = sandbox_prepare(SANDBOX_ZYGOTE, &o);
+	vm->has_lists = !err;
+	if (err)
+		return; /* each device says that it lacks them */
+	sandbox_catch(SANDBOX_ZYGOTE);
+	vm->has_lists = !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+			!sandbox_enter(SANDBOX_ZYGOTE, false);
+}
+
+/* What it found out about the image is left in vm->files, where the new process finds it. */
+static int child_open(void *ctx, unsigned dev, int *fd)
+{
+	struct vm *vm = ctx;
+	if (!child_is_disk(vm, dev) || !vm->c->disks[dev].path)
+		return 0;
+	struct afile *f = &vm->files.disks[dev];
+	if (vm->files.places[dev] >= 0) {
+		int err = vm_disk_reopen(&vm->c->disks[dev], vm->files.places[dev], f);
+		*fd = err ? -1 : f->fd;
+		return err;
+	}
+	/* inherited, and not to be opened again: there is only this one */
+	if (!vm->files.disk_is_open[dev])
+		return -ESTALE;
+	vm->files.disk_is_open[dev] = false;
+	*fd = f->fd;
+	return 0;
+}
+
+/* --- orders --- */
+
+static int child_resize(struct vm *vm, unsigned dev, uint64_t bytes)
+{
+	const struct vm_disk_config *d = &vm->c->disks[dev];
+	struct stat st;
+	char path[48];
+	if (!d->path)
+		return -EINVAL;
+	if (vm->files.places[dev] < 0)
+		return -EOPNOTSUPP;
+	(void)snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", vm->files.places[dev]);
+	CLEANUP(fd_cleanup)
+	int fd = open(path, (d->is_readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	uint32_t block = vm_disk_block_bytes(d, &vm->files.disks[dev]);
+	if (!bytes || bytes > INT64_MAX || !is_aligned(bytes, block))
+		return -EINVAL;
+	off_t now = S_ISREG(st.st_mode) ? st.st_size : lseek(fd, 0, SEEK_END);
+	if (now == (off_t)bytes)
+		return 0;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	if (d->is_readonly)
+		return -EROFS;
+	return ftruncate(fd, (off_t)bytes) ? -errno : 0;
+}
+
+static int child_order(void *ctx, unsigned dev, unsigned what, const void *arg, size_t len)
+{
+	struct vm *vm = ctx;
+	uint64_t bytes;
+	switch (what) {
+	case CHILD_RESIZE:
+		if (!child_is_disk(vm, dev) || len != sizeof(bytes))
+			return -EINVAL;
+		memcpy(&bytes, arg, sizeof(bytes));
+		return child_resize(vm, dev, bytes);
+	case CHILD_LIMITS:
+		if (!child_is_disk(vm, dev) || len != sizeof(vm->ordered_limits[dev]))
+			return -EINVAL;
+		memcpy(&vm->ordered_limits[dev], arg, len);
+		vm->has_ordered_limits[dev] = true;
+		return 0;
+	case CHILD_BINARY:
+		return len == 1 ? 0 : -EOPNOTSUPP;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* --- in a device's process --- */
+
+static enum vm_status child_make_disk(struct vm *vm, const struct zygote_child *c,
+				      struct vdev **out)
+{
+	const struct vm_disk_config *d = &vm->c->disks[c->dev];
+	struct afile *f = d->path ? &vm->files.disks[c->dev] : NULL;
+	char name[16];
+	child_name(vm, c->dev, name);
+	if (f)
+		f->fd = c->file;
+	struct vm_disk_config now = *d;
+	if (vm->has_ordered_limits[c->dev])
+		now.limits = vm->ordered_limits[c->dev];
+	int err = vm_disk_create(out, NULL, &now, f, name, vm_auto_queues(vm));
+	return err ? vm_disk_failed(d, err) : VM_EXIT_OK;
+}
+
+static enum vm_status child_make_slow(struct vm *vm, const struct zygote_child *c,
+				      struct vdev **out)
+{
+	struct vworker_config cfg = { .entries = CHILD_RING_ENTRIES };
+	char name[16];
+	child_name(vm, c->dev, name);
+	cfg.name = name;
+	int err = vworker_create(&vm->io, &cfg);
+	if (err)
+		return vm_io_failed(err);
+	if (child_is_rng(vm, c->dev))
+		err = rng_create(out, NULL, vm->io, NULL);
+	else
+		err = vm_console_create(out, vm, &c->gift);
+	return err ? vm_fail_errno(err, "making a virtio device") : VM_EXIT_OK;
+}
+
+static enum vm_status child_make(struct vm *vm, const struct zygote_child *c,
+				 struct vhost_user_server **out)
+{
+	struct vdev *dev = NULL;
+	enum vm_status st = child_is_disk(vm, c->dev) ? child_make_disk(vm, c, &dev)
+						      : child_make_slow(vm, c, &dev);
+	if (st)
+		return st;
+	int err = vhost_user_server_create(out, dev);
+	if (err)
+		vdev_destroy(dev);
+	return err ? vm_fail_errno(err, "making a vhost-user server") : VM_EXIT_OK;
+}
+
+static enum sandbox_role child_worker_role; /* of this process */
+
+static void child_worker_prologue(void)
+{
+	int err = sandbox_enter(child_worker_role, false);
+	BUG_ON(err); /* the zygote could */
+}
+
+/* Lists compiled for a process that calls itself 1, as it does in a namespace of its own. */
+static int child_prepare_lists(const struct vm *vm, const struct zygote_child *c)
+{
+	struct sandbox_options o = { .self = getpid(), .only_log = vm->c->logs_violations };
+	if (o.self == 1)
+		return 0;
+	sandbox_forget();
+	int err = sandbox_prepare(SANDBOX_SERVER, &o);
+	return err ? err : sandbox_prepare(child_role(vm, c->dev), &o);
+}
+
+static enum vm_status child_begin_jail(struct vm *vm, const struct zygote_child *c, uint32_t *lacks)
+{
+	struct jail_config jail = { .ns = c->ns,
+				    .max_files = CHILD_MAX_FILES,
+				    .max_threads = CHILD_MAX_THREADS };
+	*lacks = jail_enter(&jail);
+	if (!vm->has_lists) {
+		*lacks |= JAIL_SYSCALLS;
+		return VM_EXIT_OK;
+	}
+	child_worker_role = child_role(vm, c->dev);
+	int err = child_prepare_lists(vm, c);
+	if (err)
+		return vm_fail_errno(err, "making lists of system calls");
+	sandbox_catch(child_worker_role);
+	thread_set_prologue(child_worker_prologue);
+	return VM_EXIT_OK;
+}
+
+static void child_say_ready(const struct vm *vm, const struct zygote_child *c,
+			    struct vhost_user_server *s, uint32_t lacks)
+{
+	struct child_about about = { 0 };
+	if (child_is_disk(vm, c->dev)) {
+		blk_info(vhost_user_server_vdev(s), &about.info);
+		strncpy(about.engine, about.info.engine, sizeof(about.engine) - 1);
+		strncpy(about.file, about.info.file, sizeof(about.file) - 1);
+		about.info.engine = about.info.file = NULL;
+	}
+	zygote_ready(c, lacks, &about, sizeof(about));
+}
+
+static int child_serve(void *ctx, const struct zygote_child *c)
+{
+	struct vm *vm = ctx;
+	struct vhost_user_server *s = NULL;
+	uint32_t lacks;
+	enum vm_status st = child_begin_jail(vm, c, &lacks);
+	if (!st)
+		st = child_make(vm, c, &s);
+	if (st)
+		return (int)st;
+	thread_set_prologue(NULL); /* threads to come inherit the list of who makes them */
+	if (vm->has_lists && sandbox_enter(SANDBOX_SERVER, false))
+		return VM_EXIT_HOST;
+	child_say_ready(vm, c, s, lacks);
+	int err = vhost_user_server_serve(s, c->sock, -1);
+	vhost_user_server_destroy(s);
+	vworker_destroy(vm->io);
+	return err ? VM_EXIT_HOST : VM_EXIT_OK;
+}
+
+const struct zygote_ops child_ops = {
+	.begin = child_begin,
+	.open = child_open,
+	.serve = child_serve,
+	.order = child_order,
+	.keep = child_keep,
+};

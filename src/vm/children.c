@@ -1,0 +1,228 @@
+/* children.c - see children.h: main's side, a frontend for each process. */
+#include "children.h"
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/le.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "jail.h"
+#include "virtio/vhost_front.h"
+
+#define CHILD_RNG_QUEUE     64
+#define CHILD_CONSOLE_QUEUE 128
+
+bool child_is_disk(const struct vm *vm, unsigned dev)
+{
+	return dev < vm->c->nr_disks;
+}
+
+bool child_is_rng(const struct vm *vm, unsigned dev)
+{
+	return dev == vm->c->nr_disks;
+}
+
+unsigned vm_nr_children(const struct vm_config *c)
+{
+	return c->nr_disks + 1 + (vm_nr_consoles(c) > 0);
+}
+
+void child_name(const struct vm *vm, unsigned dev, char name[16])
+{
+	if (child_is_disk(vm, dev))
+		(void)snprintf(name, 16, "block%u", dev); /* fits */
+	else
+		strcpy(name, child_is_rng(vm, dev) ? "rng" : "console");
+}
+
+/* Main's threads have no use for the rights it may have been started with. */
+static void main_thread_prologue(void)
+{
+	(void)jail_drop_rights(); /* vm_confine() says if main could not */
+}
+
+enum vm_status vm_zygote_build(struct vm *vm)
+{
+	char names[VM_MAX_VDEVS][16];
+	const char *list[VM_MAX_VDEVS];
+	unsigned nr = vm_nr_children(vm->c);
+	if (vm->c->sandbox == VM_SANDBOX_OFF)
+		return VM_EXIT_OK;
+	/* further arenas read a setting of the host when they shrink, which no list allows */
+	(void)mallopt(M_ARENA_MAX, 1);
+	for (unsigned i = 0; i < nr; i++) {
+		child_name(vm, i, names[i]);
+		list[i] = names[i];
+	}
+	struct zygote_config cfg = {
+		.ops = &child_ops, .ctx = vm, .nr_devices = nr, .names = list, .is_jailed = true
+	};
+	int err = zygote_create(&vm->zygote, &cfg);
+	if (err)
+		return vm_fail_errno(err, "making the process that makes devices");
+	thread_set_prologue(main_thread_prologue);
+	for (unsigned i = 0; i < nr; i++)
+		if (child_is_disk(vm, i) || child_is_rng(vm, i))
+			zygote_start(zygote_device(vm->zygote, i)); /* while we go on */
+	return VM_EXIT_OK;
+}
+
+void vm_zygote_undo(struct vm *vm)
+{
+	thread_set_prologue(NULL);
+	zygote_destroy(vm->zygote);
+}
+
+/* As struct vhost_front_config wants it: is it worth asking again? */
+static int child_connect(void *ctx)
+{
+	int sock = zygote_connect(ctx);
+	if (sock == -EAGAIN)
+		return -EBUSY; /* the last process's I/O holds the lock */
+	return sock == -ECANCELED ? -EAGAIN : sock;
+}
+
+static void child_kill(void *ctx)
+{
+	zygote_kill(ctx);
+}
+
+/* Where a first process fails it has mostly said why itself. */
+static enum vm_status child_failed(struct zygote_device *d, const char *name, int err)
+{
+	int status = zygote_status(d);
+	if (err != -EAGAIN || !status) {
+		char what[64];
+		(void)snprintf(what, sizeof(what), "%s: starting its process", name); /* fits */
+		return vm_fail_errno(err, what);
+	}
+	if (status > 128)
+		return vm_fail(VM_EXIT_HOST, "%s: its process was ended by signal %d (%s)", name,
+			       status - 128, strsignal(status - 128));
+	return (enum vm_status)status;
+}
+
+/* What the driver is offered is the same as with the device in this process. */
+static void child_describe(const struct vm *vm, unsigned dev, struct vhost_front_config *cfg)
+{
+	if (!child_is_disk(vm, dev) || !vm->c->disks[dev].has_packed)
+		cfg->hidden = 1ull << VIRTIO_F_RING_PACKED;
+	if (child_is_disk(vm, dev)) {
+		const struct vm_disk_config *d = &vm->c->disks[dev];
+		cfg->id = VIRTIO_ID_BLOCK;
+		cfg->nr_queues = (uint16_t)(d->queues ? d->queues : vm_auto_queues(vm));
+		cfg->queue_size = vm_disk_queue_size(d);
+	} else if (child_is_rng(vm, dev)) {
+		cfg->id = VIRTIO_ID_RNG;
+		cfg->nr_queues = 1;
+		cfg->queue_size = CHILD_RNG_QUEUE;
+	} else {
+		cfg->id = VIRTIO_ID_CONSOLE;
+		cfg->queue_size = CHILD_CONSOLE_QUEUE;
+	}
+}
+
+enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev)
+{
+	struct zygote_device *d = zygote_device(vm->zygote, dev);
+	char name[16];
+	child_name(vm, dev, name);
+	struct vhost_front_config cfg = {
+		.name = name, .connect = child_connect, .kill = child_kill, .ctx = d
+	};
+	child_describe(vm, dev, &cfg);
+	if (!child_is_disk(vm, dev) && !child_is_rng(vm, dev)) {
+		struct zygote_gift g;
+		vm_console_gift(vm, &g);
+		zygote_set_gift(d, &g);
+	}
+	int err = vhost_front_create(out, vm->mem, &cfg);
+	return err ? child_failed(d, name, err) : VM_EXIT_OK;
+}
+
+enum vm_status vm_children_check(struct vm *vm)
+{
+	uint32_t lacks = 0;
+	char words[256];
+	for (unsigned i = 0; vm->zygote && i < vm_nr_children(vm->c); i++)
+		lacks |= zygote_lacks(zygote_device(vm->zygote, i));
+	if (!lacks)
+		return VM_EXIT_OK;
+	jail_words(lacks, words, sizeof(words));
+	if (vm->c->sandbox == VM_SANDBOX_REQUIRE)
+		return vm_fail(VM_EXIT_HOST,
+			       "--sandbox=require: this host refuses devices: %s; allow it, or say "
+			       "--sandbox=auto",
+			       words);
+	log_warn("sandbox: this host refuses devices: %s; they run without", words);
+	return VM_EXIT_OK;
+}
+
+/* --- for the operator --- */
+
+static int child_op_resize(struct vm *vm, unsigned dev, uint64_t bytes)
+{
+	if (!child_is_disk(vm, dev))
+		return -EOPNOTSUPP;
+	int err = zygote_order(vm->zygote, dev, CHILD_RESIZE, &bytes, sizeof(bytes));
+	if (err)
+		return err;
+	vm->ordered_bytes[dev] = bytes;
+	vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
+	return 0;
+}
+
+static int child_op_set_limits(struct vm *vm, unsigned dev, const struct blk_limits *l)
+{
+	if (!child_is_disk(vm, dev))
+		return -EOPNOTSUPP;
+	int err = zygote_order(vm->zygote, dev, CHILD_LIMITS, l, sizeof(*l));
+	if (!err)
+		vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
+	return err;
+}
+
+static int child_op_restart(struct vm *vm, unsigned dev, const char *binary)
+{
+	const char *path = binary ? binary : "";
+	int err = zygote_order(vm->zygote, dev, CHILD_BINARY, path, strlen(path) + 1);
+	if (!err)
+		vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
+	return err;
+}
+
+static uint64_t child_capacity(struct vm *vm, unsigned dev)
+{
+	le64_t sectors;
+	vdev_config_read(virtio_pci_vdev(vm->vdevs[dev]), 0, &sectors, sizeof(sectors));
+	return le64_get(sectors) * 512;
+}
+
+static void child_op_info(struct vm *vm, unsigned dev, struct vm_device_info *out)
+{
+	static struct child_about about; /* its strings stay until the next call: control thread */
+	struct zygote_device *d = zygote_device(vm->zygote, dev);
+	struct vhost_front_info front;
+	vhost_front_info(virtio_pci_vdev(vm->vdevs[dev]), &front);
+	*out = (struct vm_device_info){ .pid = zygote_pid(d), .restarts = front.restarts };
+	out->has_disk = child_is_disk(vm, dev);
+	if (!out->has_disk)
+		return;
+	zygote_about(d, &about, sizeof(about));
+	out->disk = about.info;
+	out->disk.engine = about.engine;
+	out->disk.file = about.file;
+	out->disk.size_bytes = vm->ordered_bytes[dev] ? vm->ordered_bytes[dev]
+						      : child_capacity(vm, dev);
+}
+
+const struct vm_device_ops vm_device_child = {
+	.resize = child_op_resize,
+	.set_limits = child_op_set_limits,
+	.restart = child_op_restart,
+	.info = child_op_info,
+};

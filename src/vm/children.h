@@ -1,0 +1,36 @@
+/*
+ * children.h - virtio devices in processes of their own, as main and these processes see them.
+ *
+ * Layer:   vm
+ * Threads: control thread of main; the zygote's and the devices' main threads.
+ * Errors:  functions print their one line with vm_fail() and return the exit status it gives.
+ * Spec:    docs/isolation.md, "Processes".
+ *
+ * Devices are numbered: the disks, entropy, the console.
+ */
+#ifndef VM_CHILDREN_H
+#define VM_CHILDREN_H
+#include "vm_priv.h"
+#include "zygote.h"
+
+bool child_is_disk(const struct vm *vm, unsigned dev);
+bool child_is_rng(const struct vm *vm, unsigned dev);
+void child_name(const struct vm *vm, unsigned dev, char name[16]);
+
+/* Orders of main to the zygote (zygote_order()), in force from the next process on. */
+enum child_order {
+	CHILD_RESIZE, /* uint64_t: make the image so large, now */
+	CHILD_LIMITS, /* struct blk_limits */
+	CHILD_BINARY, /* a path: run this program from now on; empty: ours */
+};
+
+/* What a disk's process tells of itself (zygote_about()). */
+struct child_about {
+	struct blk_info info; /* but for the strings */
+	char engine[24], file[24];
+};
+
+/* child.c: what runs in the zygote and in the devices' processes; the context is struct vm. */
+extern const struct zygote_ops child_ops;
+
+#endif
