@@ -87,6 +87,8 @@ void front_lost(struct front *f, int err)
 	/* one that had nothing to do proves nothing, if it could be told everything */
 	f->deaths += is_waiting || !f->link.is_settled;
 	life_hang_up(f);
+	/* nobody can end it, so nobody will ever know more: a stop need not wait for others */
+	f->is_quiet = err == -ETIMEDOUT && !f->cfg.kill;
 	if (f->losses++)
 		life_pause(f);
 	else

@@ -236,7 +236,7 @@ int front_ring_halt(struct front *f, uint16_t idx)
 	if (f->link.in.p.state.index != idx)
 		return -EPROTO;
 	q->base = (uint16_t)f->link.in.p.state.num;
-	if (!ring_is_packed(q))
+	if (!ring_is_packed(q) && !f->cfg.kill) /* the owner's own servers know better */
 		err = ring_drain(f, idx);
 	q->is_live = !!err;
 	q->has_base = !err;

@@ -271,6 +271,7 @@ static void one_queue_is_reset_alone(void **state)
 static void a_stop_waits_for_results(void **state)
 {
 	struct backend *b = *state;
+	b->cfg.kill = NULL; /* somebody else's */
 	backend_up(b);
 	(void)backend_ask(b, 0);
 	b->ring[0].base = 1; /* it was taken */
@@ -408,7 +409,7 @@ static void the_next_goes_on_where_one_was(void **state)
 	assert_int_equal(before.st_ino, after.st_ino);
 	assert_int_equal(b->counts[VHOST_USER_GET_INFLIGHT_FD], 1);
 	backend_works(b);
-	assert_true(notifier_consume(&b->v.q[1].call)); /* one may have been lost */
+	drive_until(&b->v, notifier_consume(&b->v.q[1].call)); /* one may have been lost */
 	drive_until(&b->v, info_of(b).restarts == 1);
 	assert_int_equal(info_of(b).outages, 1);
 	assert_int_equal(b->v.config_changes, 0);
@@ -533,6 +534,25 @@ static void stops_wait_for_io_but_not_for_servers(void **state)
 	backend_works(b);
 }
 
+/* Somebody else's server that hangs must not keep the VM from its end. */
+static void a_stop_does_not_wait_for_who_keeps_silent(void **state)
+{
+	static const struct lie silence = {
+		"", VHOST_USER_GET_FEATURES, LIE_SILENCE, 0, 0, 0, { 0 }, 0
+	};
+	struct backend *b = *state;
+	b->cfg.kill = NULL;
+	b->cfg.answer_ms = ANSWER_MS;
+	backend_up(b);
+	(void)backend_ask(b, 0);
+	b->lie = &silence;
+	backend_die(b);
+	drive_reset(&b->v);
+	assert_true(b->connects <= 2);
+	drive_up(&b->v, ~0ull);
+	backend_works(b);
+}
+
 static void an_owner_may_say_never(void **state)
 {
 	struct backend *b = *state;
@@ -632,6 +652,7 @@ int main(void)
 		T(idle_deaths_do_not_count),
 		T(a_successor_must_be_able_to_do_as_much),
 		T(stops_wait_for_io_but_not_for_servers),
+		T(a_stop_does_not_wait_for_who_keeps_silent),
 		T(an_owner_may_say_never),
 		T(waits_for_who_is_not_there_yet),
 		T(a_reset_ends_in_every_state),
