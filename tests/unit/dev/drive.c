@@ -72,7 +72,7 @@ static void drive_destroy_stepping(struct drive *v)
 	assert_int_equal(pthread_join(t, NULL), 0);
 }
 
-void drive_fini(struct drive *v)
+void drive_unplug(struct drive *v)
 {
 	if (v->dev) {
 		vdev_quiesce(v->dev);
@@ -82,11 +82,20 @@ void drive_fini(struct drive *v)
 		else
 			vdev_destroy(v->dev);
 	}
+	v->dev = NULL;
+	for (unsigned i = 0; i < DRIVE_MAX_QUEUES; i++) {
+		if (v->q[i].is_up)
+			guest_queue_fini(&v->q[i].ring);
+		v->q[i].is_up = false;
+	}
+}
+
+void drive_fini(struct drive *v)
+{
+	drive_unplug(v);
 	for (unsigned i = 0; i < DRIVE_MAX_QUEUES; i++) {
 		(void)close(v->q[i].kick_fd);
 		notifier_fini(&v->q[i].call);
-		if (v->q[i].is_up)
-			guest_queue_fini(&v->q[i].ring);
 	}
 	guest_fini(&v->guest);
 }

@@ -51,9 +51,11 @@ struct drive_seg {
 };
 
 void drive_init(struct drive *v);
-void drive_fini(struct drive *v); /* resets and destroys the device, too */
+void drive_fini(struct drive *v); /* drive_unplug(), too */
 /* Plug @d in; then drive_up() makes it run with those of its features that are in @features. */
 void drive_attach(struct drive *v, struct vdev *d);
+/* Stop and destroy the device; another one may follow. */
+void drive_unplug(struct drive *v);
 void drive_up(struct drive *v, uint64_t features);
 /* Write 0 to the status register and wait until it reads 0. */
 void drive_reset(struct drive *v);

@@ -195,7 +195,7 @@ static void serve(void *arg)
 			err = 0;
 			continue;
 		}
-		if (!err && (dies || !reply(b, &m)))
+		if (!err && (dies || (!b->is_mute && !reply(b, &m))))
 			err = -ECANCELED;
 		user_msg_fini(&m);
 		user_msg_init(&m);
@@ -245,10 +245,16 @@ void backend_die(struct backend *b)
 
 /* --- the rig --- */
 
-int backend_setup(void **state)
+static void forget(struct backend *b)
 {
-	struct backend *b = calloc(1, sizeof(*b));
-	drive_init(&b->v);
+	struct drive v = b->v;
+	memset(b, 0, sizeof(*b));
+	b->v = v;
+}
+
+void backend_begin(struct backend *b)
+{
+	forget(b);
 	b->sock = b->mem_fd = b->log_fd = b->backend_fd = -1;
 	for (unsigned i = 0; i < BACKEND_QUEUES; i++)
 		b->ring[i].kick = b->ring[i].call = b->ring[i].err = -1;
@@ -263,14 +269,20 @@ int backend_setup(void **state)
 					      .connect = backend_connect,
 					      .kill = backend_kill,
 					      .ctx = b };
+}
+
+int backend_setup(void **state)
+{
+	struct backend *b = calloc(1, sizeof(*b));
+	drive_init(&b->v);
+	backend_begin(b);
 	*state = b;
 	return 0;
 }
 
-int backend_teardown(void **state)
+void backend_end(struct backend *b)
 {
-	struct backend *b = *state;
-	drive_fini(&b->v);
+	drive_unplug(&b->v);
 	end_server(b);
 	fd_close(b->mem_fd);
 	fd_close(b->log_fd);
@@ -280,6 +292,13 @@ int backend_teardown(void **state)
 		fd_close(b->ring[i].call);
 		fd_close(b->ring[i].err);
 	}
+}
+
+int backend_teardown(void **state)
+{
+	struct backend *b = *state;
+	backend_end(b);
+	drive_fini(&b->v);
 	free(b);
 	return 0;
 }

@@ -50,6 +50,7 @@ struct backend {
 	uint8_t config[BACKEND_BYTES];
 	_Atomic bool is_read_only;  /* config */
 	_Atomic int refuse;         /* what connect() says instead; 0: nothing */
+	_Atomic bool is_mute;       /* it reads, and says nothing */
 	_Atomic unsigned die_first; /* so many servers hang up at the first word */
 	const struct lie *_Atomic lie;
 	_Atomic unsigned lie_from; /* count of that request up to which it tells the truth */
@@ -69,6 +70,9 @@ struct backend {
 /* An honest server that can everything; nothing is connected yet. */
 int backend_setup(void **state);
 int backend_teardown(void **state);
+/* The same for one round of many with the same driver and memory. */
+void backend_begin(struct backend *b);
+void backend_end(struct backend *b);
 /* Create the frontend and plug it in. */
 void backend_plug(struct backend *b);
 /* The same, and let the driver bring it up. */
