@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -98,7 +97,8 @@ static int owner_wait_lock(const struct owner *o)
 {
 	CLEANUP(fd_cleanup) int fd = open(o->path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
-	return flock(fd, LOCK_EX | LOCK_NB) ? -EBUSY : 0;
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	return fcntl(fd, F_OFD_SETLK, &l) ? -EBUSY : 0;
 }
 
 static int owner_connect(void *ctx)
