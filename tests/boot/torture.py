@@ -98,7 +98,7 @@ def torture(vmm, kernel, work, way, seconds, chance):
         out.truncate(LARGEST_MIB * MIB)
     initrd = write_initrd(work / "initrd", base_initrd(), {"early": text})
     options = [
-        "-m", "512", "-c", str(QUEUES), "-s", work / "s", "-r", debian_root(("fio",)),
+        "--disable-sandbox", "-m", "512", "-c", str(QUEUES), "-s", work / "s", "-r", debian_root(("fio",)),
         "--block", f"path={work}/data,queues={QUEUES},{way}", "-i", initrd, "-p", PARAMETERS,
         "--serial", f"type=file,path={work}/console,console", "--serial", "type=stdout,num=2",
         "--serial", "type=sink,num=3", kernel,
@@ -108,13 +108,12 @@ def torture(vmm, kernel, work, way, seconds, chance):
             return [f"no guest runs: {machine.errors()}"]
         meddler = Meddler(work / "s", "block1", QUEUES * AREA_MIB, LARGEST_MIB)
         machine.wait_for(b"FIO-", seconds * 10 + 300)
+        problems = meddler.stop()
         with Client(work / "s") as client:
-            counts = [queue["requests"] for queue in client.result("devices")[1]["queues"]]
-            problems = meddler.stop()
             client.result("stop")
         status = machine.wait()
         seen = machine.seen.decode(errors="replace").replace("\r", "")
-        print(f"    {way}: {rounds} rounds, requests {counts}, resizes {meddler.resizes}, limits {meddler.limits}")
+        print(f"    {way}: {rounds} rounds, requests {meddler.counts}, resizes {meddler.resizes}, limits {meddler.limits}")
         if status != 0 or "FIO-PASSED" not in seen:
             problems.append(f"status {status}: {seen[-3000:]}")
         if seen.count(": queues 4, sectors") != rounds:

@@ -166,7 +166,7 @@ def restart_of_a_server(bench):
                     client.refused("not-supported", "resize", device="vhost0", bytes=MIB)
                     client.refused("not-supported", "limit", device="vhost0", iops="5")
                     for _ in range(3000):
-                        device = client.result("devices")[0]
+                        (device,) = (d for d in client.result("devices") if d["name"] == "vhost0")
                         if device["restarts"] == 1:
                             break
                         time.sleep(0.01)

@@ -56,9 +56,10 @@ class Client:
 
 
 class Meddler(threading.Thread):
-    """Changes size and limits of a disk at random moments until stop(), which tells how often, or what went wrong.
+    """Changes size and limits of a disk at random moments until stop(), or until the machine is gone.
 
-    Sizes are whole MiB between two bounds; in the end the disk has the size it had first, and no limits.
+    Sizes are whole MiB between two bounds; in the end the disk has the larger size, and no limits. counts: the
+    requests of each queue as of the last look (0: not known, as of a device in another process).
     """
 
     def __init__(self, path, device, smallest_mib, largest_mib, pause_s=0.02):
@@ -67,6 +68,7 @@ class Meddler(threading.Thread):
         self.chance = random.Random()
         self.is_over = threading.Event()
         self.resizes = self.limits = 0
+        self.counts = []
         self.problem = None
         self.start()
 
@@ -77,10 +79,16 @@ class Meddler(threading.Thread):
                     self.meddle(client)
                 client.result("limit", device=self.device, bps="off", iops="off")
                 client.result("resize", device=self.device, bytes=f"{self.sizes[1]}M", shrink=True)
-        except (OSError, ValueError, AssertionError) as problem:
-            self.problem = f"{type(problem).__name__}: {problem}"
+        except AssertionError as problem:
+            self.problem = str(problem)
+        except (OSError, ValueError):
+            pass  # hung up in the middle of a line or between two: its exit status tells why
 
     def meddle(self, client):
+        if (self.resizes + self.limits) % 8 == 0:
+            devices = client.result("devices")
+            (device,) = (device for device in devices if device["name"] == self.device)
+            self.counts = [queue.get("requests", 0) for queue in device["queues"]]
         if self.chance.random() < 0.5:
             size = self.chance.randint(*self.sizes) * MIB
             client.result("resize", device=self.device, bytes=size, shrink=True)
