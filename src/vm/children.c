@@ -208,7 +208,10 @@ static void child_op_info(struct vm *vm, unsigned dev, struct vm_device_info *ou
 	struct zygote_device *d = zygote_device(vm->zygote, dev);
 	struct vhost_front_info front;
 	vhost_front_info(virtio_pci_vdev(vm->vdevs[dev]), &front);
-	*out = (struct vm_device_info){ .pid = zygote_pid(d), .restarts = front.restarts };
+	*out = (struct vm_device_info){ .pid = zygote_pid(d),
+					.restarts = front.restarts,
+					.last_pause_ns = front.last_ns,
+					.longest_pause_ns = front.longest_ns };
 	out->has_disk = child_is_disk(vm, dev);
 	if (!out->has_disk)
 		return;

@@ -23,7 +23,9 @@ struct vm;
 struct vm_device_info {
 	pid_t pid;         /* of its process; 0: it lives in this one */
 	unsigned restarts; /* processes that took over from another */
-	bool has_disk;     /* @disk is filled in */
+	uint64_t last_pause_ns,
+		longest_pause_ns; /* without one, while the driver used the device */
+	bool has_disk;            /* @disk is filled in */
 	struct blk_info disk;
 };
 

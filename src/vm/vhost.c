@@ -118,7 +118,9 @@ static void vhost_info(struct vm *vm, unsigned dev, struct vm_device_info *out)
 {
 	struct vhost_front_info info;
 	vhost_front_info(virtio_pci_vdev(vm->vdevs[dev]), &info);
-	*out = (struct vm_device_info){ .restarts = info.restarts };
+	*out = (struct vm_device_info){ .restarts = info.restarts,
+					.last_pause_ns = info.last_ns,
+					.longest_pause_ns = info.longest_ns };
 }
 
 const struct vm_device_ops vm_device_vhost = {
