@@ -1,13 +1,17 @@
 /* zygote_clone.c - see zygote_priv.h: namespaces, and processes made inside them. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/err.h"
 #include "base/num.h"
 #include "zygote_priv.h"
 
@@ -43,6 +47,20 @@ void zygote_close_others(int *keep, unsigned nr)
 	zygote_close_range(next, INT_MAX);
 }
 
+static void zygote_write_map(const char *path, const char *text)
+{
+	CLEANUP(fd_cleanup) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ignore(fd < 0 || write(fd, text, strlen(text)) < 0); /* see below */
+}
+
+/* The same inside as outside. */
+static void zygote_map_id(const char *path, unsigned id)
+{
+	char line[40];
+	(void)snprintf(line, sizeof(line), "%u %u 1", id, id); /* fits */
+	zygote_write_map(path, line);
+}
+
 /*
  * A network costs more than all the rest together, so all devices share one that is empty. Root's
  * belongs to the host's user namespace: there nobody in a device has any right over it. Others need
@@ -51,7 +69,16 @@ void zygote_close_others(int *keep, unsigned nr)
 unsigned zygote_enter_net(void)
 {
 	unsigned user = geteuid() ? CLONE_NEWUSER : 0;
-	return unshare((int)(user | CLONE_NEWNET)) ? 0 : ZYGOTE_NS_NET;
+	unsigned uid = geteuid(), gid = getegid();
+	if (unshare((int)(user | CLONE_NEWNET)))
+		return 0;
+	if (!user)
+		return ZYGOTE_NS_NET;
+	/* who is nobody here can make no user namespace below; if it fails the clone() tells */
+	zygote_write_map("/proc/self/setgroups", "deny");
+	zygote_map_id("/proc/self/uid_map", uid);
+	zygote_map_id("/proc/self/gid_map", gid);
+	return ZYGOTE_NS_NET;
 }
 
 /*
