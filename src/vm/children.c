@@ -15,6 +15,7 @@
 
 #define CHILD_RNG_QUEUE     64
 #define CHILD_CONSOLE_QUEUE 128
+#define CHILD_BEGINNINGS    5
 
 bool child_is_disk(const struct vm *vm, unsigned dev)
 {
@@ -91,6 +92,12 @@ static void child_kill(void *ctx)
 	zygote_kill(ctx);
 }
 
+/* A process may die while it is introduced, too: that is no reason not to start. */
+static bool child_was_killed(const struct zygote_device *d, int err)
+{
+	return err == -ECONNRESET || err == -EPIPE || (err == -EAGAIN && zygote_status(d) > 128);
+}
+
 /* Where a first process fails it has mostly said why itself. */
 static enum vm_status child_failed(struct zygote_device *d, const char *name, int err)
 {
@@ -141,6 +148,8 @@ enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev)
 		zygote_set_gift(d, &g);
 	}
 	int err = vhost_front_create(out, vm->mem, &cfg);
+	for (unsigned i = 1; i < CHILD_BEGINNINGS && child_was_killed(d, err); i++)
+		err = vhost_front_create(out, vm->mem, &cfg);
 	return err ? child_failed(d, name, err) : VM_EXIT_OK;
 }
 
