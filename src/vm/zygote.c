@@ -14,7 +14,7 @@
 
 struct zygote_device {
 	/* immutable after create */
-	const char *name;
+	char name[16];
 	int ctl;
 	/* the thread that asks */
 	bool is_asked; /* a spawn has no answer yet */
@@ -53,7 +53,7 @@ static struct zygote *zygote_alloc(const struct zygote_config *cfg)
 		return NULL;
 	}
 	for (unsigned i = 0; i < cfg->nr_devices; i++) {
-		z->devices[i].name = cfg->names[i];
+		strncpy(z->devices[i].name, cfg->names[i], sizeof(z->devices[i].name) - 1);
 		z->devices[i].ctl = -1;
 		z->devices[i].gift.binary = -1;
 	}

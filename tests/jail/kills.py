@@ -23,6 +23,7 @@ SKIPPED = 77
 MIB = 1 << 20
 PATIENCE_S = 120
 BUSY_NS = 200_000  # a worker's CPU time that stands for some requests: eight deaths without any are given up
+IDLE_KILLS = 6  # of devices that are asked for nothing most of the time
 DEVICES = ("block0", "block1", "rng", "console")
 
 
@@ -59,6 +60,7 @@ class Killer(threading.Thread):
         self.kills = dict.fromkeys(DEVICES, 0)
         self.pauses_us = []
         self.machine = self.socket = None
+        self.idle_kills = 0  # of this machine
         self.is_over = threading.Event()
 
     def run(self):
@@ -74,8 +76,10 @@ class Killer(threading.Thread):
         name, proc = random.choice(sorted(devices(machine).items()))
         if name.startswith("block") and busy_ns(proc) < BUSY_NS:
             return
-        if not name.startswith("block") and random.random() < 0.7:
-            return  # nothing is asked of these: few are killed
+        if not name.startswith("block"):
+            if self.idle_kills == IDLE_KILLS:
+                return
+            self.idle_kills += 1
         os.kill(int(proc.name), signal.SIGKILL)
         self.kills[name] += 1
         self.left -= 1
@@ -98,7 +102,7 @@ def load(vmm, guest, work, killer):
         "--serial", "type=stdout,num=1,console", "--console", f"type=file,path={work}/console", "-p", "test=load,rng", guest,
     ]  # fmt: skip
     with Machine(vmm, options, work) as machine:
-        killer.machine, killer.socket = machine, socket
+        killer.machine, killer.socket, killer.idle_kills = machine, socket, 0
         status = machine.wait(PATIENCE_S)
         killer.machine = None
         if status != 0 or b" 0 failed" not in machine.seen:

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "in_jail.h"
+#include "iouring/reactor.h"
 #include "src/vm/sandbox.h"
 #include "src/vm/seccomp_priv.h"
 
@@ -270,6 +271,30 @@ static void main_has_what_its_options_need(void **state)
 	assert_int_equal(in_jail(&j), 5);
 }
 
+/* What a ring's thread asks of io_uring_register() is on its lists. */
+static int registers_of_a_ring(void *arg)
+{
+	int err = begin(*(enum sandbox_role *)arg);
+	for (unsigned i = 0; !err && i < reactor_restrict.nr_registers; i++)
+		if (is_denied(SYS_io_uring_register, -1, reactor_restrict.registers[i], 0)) {
+			fprintf(stderr, "register %u is denied\n", reactor_restrict.registers[i]);
+			return 1;
+		}
+	return err;
+}
+
+static void a_ring_may_be_tuned_by_its_worker(void **state)
+{
+	static const enum sandbox_role roles[] = { SANDBOX_BLOCK, SANDBOX_RNG, SANDBOX_CONSOLE,
+						   SANDBOX_IO, SANDBOX_MAIN };
+	(void)state;
+	for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++) {
+		enum sandbox_role role = roles[i];
+		struct in_jail j = { .fn = registers_of_a_ring, .arg = &role };
+		assert_int_equal(in_jail(&j), 0);
+	}
+}
+
 static void names_are_those_of_this_architecture(void **state)
 {
 	(void)state;
@@ -287,6 +312,7 @@ int main(void)
 		cmocka_unit_test(a_violation_is_told_and_ends_the_process),
 		cmocka_unit_test(a_violation_passes_when_it_is_only_logged),
 		cmocka_unit_test(main_has_what_its_options_need),
+		cmocka_unit_test(a_ring_may_be_tuned_by_its_worker),
 		cmocka_unit_test(names_are_those_of_this_architecture),
 	};
 	if (!sandbox_is_possible()) {
