@@ -41,11 +41,16 @@ class Context:
     def wants(self, key):
         return wanted(key, self.pattern)
 
-    def image(self, peer):
-        """The image of one peer, all of it written, and in the page cache."""
-        path = self.folder / f"{peer}.img"
-        if not path.exists():
+    def image(self, peer, backend):
+        """The image of one peer, all of it written; for "file" in the page cache.
+
+        O_DIRECT takes out of the cache what it writes, so it has images of its own.
+        """
+        path = self.folder / f"{peer}.{backend}.img"
+        if backend != "null" and not path.exists():
             write_image(path)
+        if backend == "file":
+            warm_image(path)
         return path
 
 
@@ -60,6 +65,14 @@ def write_image(path):
         for number in range(IMAGE_MIB * 256):
             image.write(number.to_bytes(8, "little") + block[8:])
         os.fsync(image.fileno())
+
+
+def warm_image(path):
+    """Read what is no longer in the page cache, page by page."""
+    with open(path, "rb", buffering=0) as image:
+        os.posix_fadvise(image.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for at in range(0, IMAGE_MIB << 20, 4096):
+            os.pread(image.fileno(), 1, at)
 
 
 def parse(arguments):

@@ -225,7 +225,7 @@ class GuestGroup:
         initrd = folder / f"{peer}.initrd"
         if not initrd.exists():
             write_initrd(initrd, base_initrd(), {"early": JOB})
-        image = self.context.image(peer)
+        image = self.context.image(peer, self.backend)
         if peer == "vmm":
             command = vmm_command(self.context, self.cpus, self.backend, initrd, image)
         else:
