@@ -119,7 +119,7 @@ class Answer:
     line: list  # fio's terse fields
     interrupts: int
     cpu_ns: int
-    vcpu_ns: int
+    outside_ns: int
     counts: dict
 
     def requests(self, iops):
@@ -177,15 +177,15 @@ class Guest:
         self.wait_for("BEGIN", 20)
         if counting:
             counting.begin()
-        cpu, vcpu = self.vmm.cpu_ns(), self.vmm.vcpu_ns()
+        cpu, outside = self.vmm.cpu_ns(), self.vmm.outside_ns()
         status, interrupts = self.wait_for("END", 20 + 3 * seconds).split()[1:]
-        cpu, vcpu = self.vmm.cpu_ns() - cpu, self.vmm.vcpu_ns() - vcpu
+        cpu, outside = self.vmm.cpu_ns() - cpu, self.vmm.outside_ns() - outside
         counts = counting.end() if counting else {}
         if status != "0":
             raise self.vmm.failure(f"fio ended with {status}: {self.wait_for('', 5)}")
         line = self.wait_for("3;", 20).split(";")
         self.wait_for("DONE", 20)
-        return Answer(line, int(interrupts), cpu, vcpu, counts)
+        return Answer(line, int(interrupts), cpu, outside, counts)
 
 
 def figures_of(answer):
@@ -197,7 +197,7 @@ def figures_of(answer):
     percentiles = [field.split("=") for field in answer.line[at + PERCENTILES : at + PERCENTILES + 3]]
     p50, p99, p999 = (float(value) for _, value in percentiles)
     return {
-        "iops": iops, "cpu_ns": answer.cpu_ns / requests, "outside_ns": (answer.cpu_ns - answer.vcpu_ns) / requests,
+        "iops": iops, "cpu_ns": answer.cpu_ns / requests, "outside_ns": answer.outside_ns / requests,
         "p50_us": p50, "p99_us": p99, "p999_us": p999, "mean_us": float(answer.line[at + 10]),
         "interrupts": answer.interrupts / requests, "requests": requests,
     }  # fmt: skip

@@ -117,7 +117,7 @@ class Guest(unittest.TestCase):
             at = 46 if is_write else 5
             line[at], line[at + 2], line[at + 3] = "8000", "1000", "2000"  # KiB, rate, milliseconds
             line[at + 12 : at + 15] = ["50.000000%=40", "99.000000%=90", "99.900000%=200"]
-            got = figures_of(Answer(line, 500, 3_000_000, 2_000_000, {}))
+            got = figures_of(Answer(line, 500, 3_000_000, 1_000_000, {}))
             self.assertEqual(got["requests"], 2000)
             self.assertEqual((got["cpu_ns"], got["outside_ns"], got["interrupts"]), (1500, 500, 0.25))
             self.assertEqual((got["p50_us"], got["p99_us"], got["p999_us"]), (40, 90, 200))
@@ -130,7 +130,7 @@ class Processes(unittest.TestCase):
             with Measured(["python3", "-c", script], Path(folder) / "errors", stdin=-1, stdout=-1) as process:
                 process.process.stdout.read(1)
                 self.assertGreater(process.cpu_ns(), 5_000_000)
-                self.assertEqual(process.vcpu_ns(), 0)
+                self.assertGreater(process.outside_ns(), 0)
 
     def test_a_failure_says_what_the_process_said(self):
         with tempfile.TemporaryDirectory() as folder:
