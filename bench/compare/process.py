@@ -44,9 +44,18 @@ class Measured:
         said = Path(self.errors).read_text(encoding="utf-8", errors="replace").strip()[-400:]
         return RuntimeError(f"{Path(self.command[0]).name}: {what}" + (f": {said}" if said else ""))
 
+    def processes(self):
+        """It and all that descend from it: devices may run in processes of their own."""
+        found = [self.pid]
+        for pid in found:  # grows meanwhile
+            for task in Path(f"/proc/{pid}/task").glob("*"):
+                with contextlib.suppress(OSError):
+                    found += map(int, (task / "children").read_text().split())
+        return found
+
     def cpu_ns(self):
-        """CPU time of all its threads, the kernel's io_uring workers and those that ended included."""
-        return time.clock_gettime_ns(~self.pid << 3 | SCHED_CLOCK)
+        """CPU time of all its processes' threads, the kernel's io_uring workers and those that ended included."""
+        return sum(time.clock_gettime_ns(~pid << 3 | SCHED_CLOCK) for pid in self.processes())
 
     def outside_ns(self):
         """CPU time of the threads that are there and run no vCPU.
@@ -54,7 +63,7 @@ class Measured:
         schedstat of a running thread lags by up to a tick: these sleep when it is read, vCPUs do not.
         """
         total = 0
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
+        for task in (task for pid in self.processes() for task in Path(f"/proc/{pid}/task").glob("*")):
             with contextlib.suppress(OSError):  # a kernel worker may end meanwhile
                 name = (task / "comm").read_text().strip()
                 if not name.startswith("vcpu") and not name.endswith("/KVM"):

@@ -132,6 +132,16 @@ class Processes(unittest.TestCase):
                 self.assertGreater(process.cpu_ns(), 5_000_000)
                 self.assertGreater(process.outside_ns(), 0)
 
+    def test_descendants_count(self):
+        script = "sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo x; read y; :'; :"
+        with tempfile.TemporaryDirectory() as folder:
+            with Measured(["sh", "-c", script], Path(folder) / "errors", stdin=-1, stdout=-1) as process:
+                process.process.stdout.read(1)
+                self.assertEqual(len(process.processes()), 2)
+                self.assertGreater(process.cpu_ns(), 20_000_000)
+                process.process.stdin.write(b"y\n")
+                process.process.stdin.flush()
+
     def test_a_failure_says_what_the_process_said(self):
         with tempfile.TemporaryDirectory() as folder:
             with Measured(["sh", "-c", "echo no disk >&2; exit 1"], Path(folder) / "errors") as process:
