@@ -19,6 +19,7 @@ from compare.plan import Progress, Results, estimate, run_rounds, wanted
 from compare.vhost import VhostGroup
 from support.cache import cache_root
 from support.debian import AptError
+from support.native_kernel import native_kernel
 from support.qemu import installed_qemu, newest_qemu
 from support.scratch import run_main
 
@@ -33,7 +34,7 @@ class Context:
     def __init__(self, options, folder):
         self.vmm = Path(options.build) / "vmm"
         self.client = Path(options.build) / "bench/vhost_client"
-        self.kernel = os.environ.get("VMM_NATIVE_KERNEL")
+        self.kernel = native_kernel()
         self.seconds = options.seconds
         self.folder = folder
         self.pattern = options.only

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from support.cache import file_sha256
+from support.native_kernel import native_kernel
 
 PATH = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "LC_ALL": "C"}
 
@@ -67,6 +68,20 @@ def skip(reason):
     """Leave with the status that ctest takes for "skipped"; the last line is the reason."""
     print(reason)
     sys.exit(77)
+
+
+def require_native_kernel():
+    """The kernel of VMM_NATIVE_KERNEL; leaves with the reason where this test cannot be without it."""
+    try:
+        kernel = native_kernel()
+    except OSError as err:
+        print(f"VMM_NATIVE_KERNEL={os.environ['VMM_NATIVE_KERNEL']}: {err.strerror}")
+        sys.exit(1)
+    if not kernel:
+        skip("VMM_NATIVE_KERNEL names no kernel that this host's KVM runs natively")
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        skip("there is no /dev/kvm that we may use")
+    return kernel
 
 
 def read_text(path):

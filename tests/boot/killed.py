@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 
-from boot.checks import PATH, Report, skip
+from boot.checks import PATH, Report, require_native_kernel
 from boot.native import PARAMETERS
 from support.linux_guest import base_initrd, write_initrd
 from support.machine import Machine
@@ -121,11 +121,7 @@ def check_files(work, said):
 
 def main(arguments):
     (vmm,) = arguments
-    kernel = os.environ.get("VMM_NATIVE_KERNEL")
-    if not kernel:
-        skip("VMM_NATIVE_KERNEL names no kernel that this host's KVM runs natively")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        skip("there is no /dev/kvm that we may use")
+    kernel = require_native_kernel()
     report = Report()
     chance = random.Random()
     with scratch_folder("killed") as work:

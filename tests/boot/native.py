@@ -13,11 +13,8 @@ import select
 import statistics
 import subprocess
 import time
-from pathlib import Path
 
-from boot.checks import (
-    Report, check_file_system, check_files, check_status, read_text, skip, sums_in,
-)  # fmt: skip
+from boot.checks import Report, check_file_system, check_files, check_status, read_text, require_native_kernel, sums_in  # fmt: skip
 from support.linux_guest import base_initrd, serial_arguments, write_initrd
 from support.rootdisk import debian_root, make_ext4
 from support.scratch import die_with_parent, run_main, scratch_folder
@@ -247,14 +244,7 @@ def test_ends(guest, report):
 
 def main(arguments):
     vmm, what, *rest = arguments
-    kernel = os.environ.get("VMM_NATIVE_KERNEL")
-    if not kernel:
-        skip("VMM_NATIVE_KERNEL names no kernel that this host's KVM runs natively")
-    if not Path(kernel).is_file():
-        print(f"VMM_NATIVE_KERNEL={kernel}: no such file")
-        return 1
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        skip("there is no /dev/kvm that we may use")
+    kernel = require_native_kernel()
     report = Report()
     with scratch_folder("native") as work:
         guest = NativeGuest(vmm, kernel, work)

@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from boot.checks import Report, check_status, read_text, skip
+from boot.checks import Report, check_status, read_text, require_native_kernel
 from boot.native import PARAMETERS
 from cli.ends import Terminal
 from support.linux_guest import base_initrd, write_initrd
@@ -161,11 +161,7 @@ def test_keyboard(vmm, kernel, work, report):
 
 def main(arguments):
     (vmm,) = arguments
-    kernel = os.environ.get("VMM_NATIVE_KERNEL")
-    if not kernel:
-        skip("VMM_NATIVE_KERNEL names no kernel that this host's KVM runs natively")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        skip("there is no /dev/kvm that we may use")
+    kernel = require_native_kernel()
     report = Report()
     with scratch_folder("native-options") as work:
         test_inside(vmm, kernel, work, report)

@@ -10,9 +10,8 @@ import os
 import random
 import re
 import sys
-from pathlib import Path
 
-from boot.checks import Report, skip
+from boot.checks import Report, require_native_kernel
 from boot.native import PARAMETERS, PRELUDE, TRIES, kernel_trouble
 from support.control import Client, Meddler
 from support.linux_guest import base_initrd, write_initrd
@@ -125,14 +124,7 @@ def torture(vmm, kernel, work, way, seconds, chance):
 
 def main(arguments):
     (vmm,) = arguments
-    kernel = os.environ.get("VMM_NATIVE_KERNEL")
-    if not kernel:
-        skip("VMM_NATIVE_KERNEL names no kernel that this host's KVM runs natively")
-    if not Path(kernel).is_file():
-        print(f"VMM_NATIVE_KERNEL={kernel}: no such file")
-        return 1
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        skip("there is no /dev/kvm that we may use")
+    kernel = require_native_kernel()
     seed = int(os.environ.get("VMM_TORTURE_SEED", random.randrange(1 << 32)))
     print(f"VMM_TORTURE_SEED={seed}")
     chance = random.Random(seed)

@@ -14,7 +14,9 @@ import threading
 import time
 from pathlib import Path
 
-from boot.checks import Report, check_file_system, check_files, check_status, read_text, skip, sums_in
+from boot.checks import (
+    Report, check_file_system, check_files, check_status, read_text, require_native_kernel, skip, sums_in,
+)
 from boot.native import FILE_MIB, PRELUDE, QUEUES, RUN_FIO, WRITE_JOBS, NativeGuest, check_result, fio_seconds
 from support.rootdisk import debian_root, make_ext4
 from support.scratch import die_with_parent, run_main, scratch_folder
@@ -174,11 +176,7 @@ def test_net(guest, report):
 
 def main(arguments):
     vmm, what = arguments
-    kernel = os.environ.get("VMM_NATIVE_KERNEL")
-    if not kernel:
-        skip("VMM_NATIVE_KERNEL names no kernel that this host's KVM runs natively")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        skip("there is no /dev/kvm that we may use")
+    kernel = require_native_kernel()
     if what == "block" and not shutil.which("qemu-storage-daemon"):
         skip("there is no qemu-storage-daemon")
     report = Report()

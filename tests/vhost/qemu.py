@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from boot.checks import Report, check_file_system, check_files, read_text, skip, sums_in
+from boot.checks import Report, check_file_system, check_files, read_text, require_native_kernel, skip, sums_in
 from boot.native import FILE_MIB, FIO_WRITE, PARAMETERS, QUEUES, TRIES, check_result, kernel_trouble
 from support.linux_guest import base_initrd, write_initrd
 from support.rootdisk import debian_root, make_ext4
@@ -126,11 +126,7 @@ def test(vmm, kernel, report, work, kills):
 
 def main(arguments):
     vmm, what = arguments
-    kernel = os.environ.get("VMM_NATIVE_KERNEL")
-    if not kernel:
-        skip("VMM_NATIVE_KERNEL names no kernel that this host's KVM runs natively")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        skip("there is no /dev/kvm that we may use")
+    kernel = require_native_kernel()
     if not shutil.which(os.environ.get("VMM_QEMU", "qemu-system-x86_64")) or not QBOOT.exists():
         skip("there is no QEMU with its qboot firmware")
     report = Report()
