@@ -135,6 +135,13 @@ static const struct syscall_rule sanitizer_rules[] = {
 	SYSCALL(getcwd),
 	SYSCALL(mincore),
 	SYSCALL(pipe),
+#ifdef SYS_open /* it makes the old calls itself where there are any */
+	SYSCALL(open),
+	SYSCALL(getdents),
+	SYSCALL(lstat),
+	SYSCALL(dup2),
+	SYSCALL(access),
+#endif
 };
 static const struct syscall_list sanitizer_syscalls = SYSCALL_LIST(sanitizer_rules);
 #define SANITIZER &sanitizer_syscalls,

@@ -315,6 +315,10 @@ int main(void)
 		cmocka_unit_test(a_ring_may_be_tuned_by_its_worker),
 		cmocka_unit_test(names_are_those_of_this_architecture),
 	};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	printf("a sanitizer is allowed what no role is\n");
+	return 77;
+#endif
 	if (!sandbox_is_possible()) {
 		printf("this kernel has no seccomp filters\n");
 		return 77;
