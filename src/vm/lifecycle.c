@@ -157,9 +157,9 @@ static unsigned control_wait(struct vm *vm)
 {
 	for (;;) {
 		/* acquire: pairs with vm_post_event() */
-		unsigned events = atomic_load_explicit(&vm->events, memory_order_acquire);
-		if (events)
-			return events;
+		unsigned event = atomic_load_explicit(&vm->event, memory_order_acquire);
+		if (event)
+			return event;
 		struct pollfd p[3] = { { vm->wake.fd, POLLIN, 0 },
 				       { vm->signal_fd, POLLIN, 0 },
 				       { vm->control ? control_fd(vm->control) : -1, POLLIN, 0 } };
@@ -197,13 +197,11 @@ enum vm_status vm_cpus_run(struct vm *vm)
 		status = vm_confine(vm);
 	if (!status)
 		cpus_let_go(vm);
-	unsigned events = status ? VM_EVENT_STOP : control_wait(vm);
+	unsigned event = status ? VM_EVENT_STOP : control_wait(vm);
 	cpus_stop(vm);
 	if (status)
 		return status;
-	if (events & VM_EVENT_CRASH)
+	if (event == VM_EVENT_CRASH)
 		return control_crashed(vm);
-	if (events & VM_EVENT_POWEROFF)
-		return VM_EXIT_OK;
-	return events & VM_EVENT_RESET ? VM_EXIT_RESET : VM_EXIT_OK;
+	return event == VM_EVENT_RESET ? VM_EXIT_RESET : VM_EXIT_OK;
 }

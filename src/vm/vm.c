@@ -79,8 +79,10 @@ enum vm_status vm_fail_errno(int err, const char *what)
 
 void vm_post_event(struct vm *vm, enum vm_event e)
 {
+	unsigned none = 0;
 	/* release: pairs with the acquire in the control loop; the vCPU's exit is visible there */
-	atomic_fetch_or_explicit(&vm->events, (unsigned)e, memory_order_release);
+	(void)atomic_compare_exchange_strong_explicit(&vm->event, &none, (unsigned)e,
+						      memory_order_release, memory_order_relaxed);
 	notifier_signal(&vm->wake);
 }
 

@@ -99,21 +99,20 @@ struct vm {
 	uint64_t started_ns;                    /* CLOCK_MONOTONIC */
 	struct notifier wake;                   /* signalled by whoever wants the control thread */
 	/* any thread */
-	_Atomic unsigned events; /* bits of enum vm_event */
+	_Atomic unsigned event; /* enum vm_event: the first, which decides; 0: none yet */
 };
 
-enum vm_event {
-	VM_EVENT_POWEROFF = 1 << 0,
-	VM_EVENT_RESET = 1 << 1,
-	VM_EVENT_CRASH = 1 << 2,
-	VM_EVENT_STOP = 1 << 3,
-};
+/*
+ * What ends a VM. A vCPU goes on for some instructions after it asked for a reset, and may well
+ * crash in them.
+ */
+enum vm_event { VM_EVENT_POWEROFF = 1, VM_EVENT_RESET, VM_EVENT_CRASH, VM_EVENT_STOP };
 
 /* One line on standard error; returns @status. */
 enum vm_status vm_fail(enum vm_status status, const char *fmt, ...) PRINTF(2, 3);
 /* The same for a host call that failed: adds what errno says and, for limits, the remedy. */
 enum vm_status vm_fail_errno(int err, const char *what);
-/* Tell the control thread. Any thread. */
+/* Tell the control thread; only the first event counts. Any thread. */
 void vm_post_event(struct vm *vm, enum vm_event e);
 
 /* One stage: build returns VM_EXIT_OK or the status to end with; undo takes what build left. */

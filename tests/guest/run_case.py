@@ -371,6 +371,7 @@ def exit_codes(machine):
         ("reset", EXIT_RESET),
         ("reset-i8042", EXIT_RESET),
         ("triplefault", EXIT_CRASH),
+        *[("reset-and-fault", EXIT_RESET)] * 5,
         ("no.such.test", EXIT_RESET),
     ):
         machine.run(action, expect=status, seconds=20)

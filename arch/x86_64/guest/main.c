@@ -41,6 +41,7 @@ static const struct {
 	{ "reset", power_reset },
 	{ "reset-i8042", power_reset_i8042 },
 	{ "triplefault", power_triple_fault },
+	{ "reset-and-fault", power_reset_and_fault },
 	{ "hang", power_hang },
 	{ "power-button", power_button },
 };
