@@ -1,5 +1,10 @@
 """A `vmm run` that meets a fault of the host, and what must be true of its end: it comes by itself, with exit status 0,
-1 or 2, with one clear line unless it is 0, and leaves nothing behind."""
+1 or 2, with one clear line unless it is 0, and leaves nothing behind.
+
+The zygote has a session of its own, and the devices below it share that one. So what belongs to a run is found by
+descent: orphans come to us (PR_SET_CHILD_SUBREAPER), and there is one run at a time.
+"""
+import ctypes
 import os
 import signal
 import subprocess
@@ -10,11 +15,17 @@ from support.scratch import die_with_parent
 
 PATIENCE_S = 60
 ENDS = (0, 1, 2)
+PR_SET_CHILD_SUBREAPER = 36
 
 
-def session_processes(session):
-    """The processes of @session that are no zombies: what a run has left behind, whoever its parent is now."""
-    found = []
+def adopt_orphans():
+    """Orphans among our descendants become our children, so that descent finds all that a run has left."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def read_processes():
+    """All processes: pid to (state, parent, session)."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -22,22 +33,34 @@ def session_processes(session):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue  # it ended meanwhile
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(entry.name))
+        found[int(entry.name)] = (fields[0], int(fields[1]), int(fields[3]))
     return found
 
 
+def run_processes(session):
+    """The processes of the run that began @session that are no zombies: its session, and all that descend from us."""
+    processes = read_processes()
+    ours = {os.getpid()}
+    while more := {pid for pid, (_, parent, _) in processes.items() if parent in ours} - ours:
+        ours |= more
+    for pid in ours:
+        if pid != session and processes.get(pid, ("", 0, 0))[:2] == ("Z", os.getpid()):
+            os.waitpid(pid, os.WNOHANG)  # an orphan we adopted; subprocess waits for the others
+    belongs = {pid for pid, (_, _, its) in processes.items() if its == session} | ours - {os.getpid()}
+    return sorted(pid for pid in belongs if pid in processes and processes[pid][0] != "Z")
+
+
 def wait_until_gone(session, seconds=10):
-    """The processes of @session that are still there after @seconds."""
+    """The processes of the run of @session that are still there after @seconds."""
     deadline = time.monotonic() + seconds
-    while (left := session_processes(session)) and time.monotonic() < deadline:
+    while (left := run_processes(session)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
 
 
-def kill_session(session):
+def kill_run(session):
     """End whatever a run has left."""
-    for pid in session_processes(session):
+    for pid in run_processes(session):
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -86,11 +109,11 @@ def run(command, prepare=None, seconds=PATIENCE_S):
             out, err = process.communicate(timeout=seconds)
             status = process.returncode
         except subprocess.TimeoutExpired:
-            kill_session(process.pid)
+            kill_run(process.pid)
             out, err = process.communicate()
             status = None
         left = wait_until_gone(process.pid)
-        kill_session(process.pid)
+        kill_run(process.pid)
     return End(status, out, err, left)
 
 
@@ -98,6 +121,7 @@ class Setting:
     """A folder with two small disks, and vmm with a device of each kind."""
 
     def __init__(self, vmm, guest, folder, disk_bytes=16 << 20):
+        adopt_orphans()
         self.vmm, self.guest, self.folder = vmm, guest, folder
         for name in ("disk0", "disk1"):
             with open(folder / name, "wb") as out:

@@ -3,7 +3,7 @@
 usage: python3 -m faults.killed VMM GUEST
 
 The built-in guest writes a block, flushes, and says so on its serial port. SIGKILL hits the main process or, in turns,
-all of its session at a random moment. VMM_KILL_ROUNDS says how often (16).
+all processes of the run at a random moment. VMM_KILL_ROUNDS says how often (16).
 """
 import os
 import random
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from faults.ends import PATIENCE_S, Setting, kill_session, wait_until_gone
+from faults.ends import PATIENCE_S, Setting, kill_run, wait_until_gone
 from guest.pattern import pattern
 from support.scratch import die_with_parent, run_main, scratch_folder
 
@@ -44,7 +44,7 @@ def kill_one(setting, seed, delay, everybody, more):
             seen += data
         time.sleep(delay)
         if everybody:
-            kill_session(process.pid)
+            kill_run(process.pid)
         else:
             process.send_signal(signal.SIGKILL)
         seen += process.stdout.read()

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from faults.ends import PATIENCE_S, End, Setting, kill_session, run, session_processes, wait_until_gone
+from faults.ends import PATIENCE_S, End, Setting, kill_run, run, run_processes, wait_until_gone
 from support.scratch import die_with_parent, run_main, scratch_folder
 
 SKIPPED = 77
@@ -65,18 +65,19 @@ def run_with_trouble(command, make, again_s=0):
             out, err = process.communicate(timeout=max(1, deadline - time.monotonic()))
             status = process.returncode
         except subprocess.TimeoutExpired:
-            kill_session(process.pid)
+            kill_run(process.pid)
             out, err = process.communicate()
         left = wait_until_gone(process.pid)
-        kill_session(process.pid)
+        kill_run(process.pid)
     return End(status, seen + out, err, left)
 
 
 def limit_of_size(setting):
-    """RLIMIT_FSIZE, set when guest memory, which is a file too, is there: EFBIG beyond it."""
+    """RLIMIT_FSIZE, set when guest memory, which is a file too, is there: EFBIG beyond it. For all processes: the
+    disk's own among them."""
 
     def limit(session):
-        for pid in session_processes(session):
+        for pid in run_processes(session):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (4 * MIB, 4 * MIB))
 
     return judge("file size limit", run_with_trouble(setting.command(TEST), limit), ("writes",))
