@@ -16,6 +16,8 @@ from support.scratch import die_with_parent
 PATIENCE_S = 60
 ENDS = (0, 1, 2)
 PR_SET_CHILD_SUBREAPER = 36
+# In a line: a process died of a mistake, or did what its list of system calls does not have.
+CRASHES = ("BUG", "assert", "by signal", "not on its list", "Sanitizer", "runtime error")
 
 
 def adopt_orphans():
@@ -67,6 +69,11 @@ def kill_run(session):
             pass
 
 
+def tells_crash(line):
+    """Whether @line says that a process crashed or did what it may not."""
+    return any(sign in line for sign in CRASHES)
+
+
 class End:
     """How a command ended: exit status (None: it had to be killed), what it said, what it left."""
 
@@ -84,8 +91,8 @@ class End:
             found.append(f"exit status {self.status}")
         elif self.status in (1, 2) and (len(lines) != 1 or not lines[0].startswith("vmm")):
             found.append(f"not one clear line: {lines[:5]}")
-        if any("Sanitizer" in line or "runtime error" in line for line in lines):
-            found.append("a sanitizer complains")
+        if any(tells_crash(line) for line in lines):
+            found.append("a process crashed, or a sanitizer complains")
         if self.left:
             found.append(f"processes left: {self.left}")
         if before != after:
