@@ -81,16 +81,22 @@ class End:
         self.status, self.left = status, left
         self.out, self.err = out.decode(errors="replace"), err.decode(errors="replace")
 
-    def problems(self, ends=ENDS, before=None, after=None):
-        """What is wrong with it: a list of lines. @before and @after: the files in its folder."""
+    @staticmethod
+    def clear(lines, several):
+        """Whether there is a line, and each is vmm's; more than one only if @several."""
+        return bool(lines) and all(line.startswith("vmm: ") for line in lines) and (several or len(lines) == 1)
+
+    def problems(self, ends=ENDS, before=None, after=None, several=False):
+        """What is wrong with it: a list of lines. @before and @after: the files in its folder. @several: each of
+        its processes may say what it lacks."""
         found = []
         lines = [line for line in self.err.splitlines() if line.strip()]
         if self.status is None:
             found.append("it does not end")
         elif self.status not in ends:
             found.append(f"exit status {self.status}")
-        elif self.status in (1, 2) and (len(lines) != 1 or not lines[0].startswith("vmm")):
-            found.append(f"not one clear line: {lines[:5]}")
+        elif self.status in (1, 2) and not self.clear(lines, several):
+            found.append(f"not {'only clear lines' if several else 'one clear line'}: {lines[:5]}")
         if any(tells_crash(line) for line in lines):
             found.append("a process crashed, or a sanitizer complains")
         if self.left:

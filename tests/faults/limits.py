@@ -3,7 +3,8 @@
 usage: python3 -m faults.limits VMM GUEST
 
 Each limit is tried with every value from almost nothing to enough. Every run must end by itself and say in one line
-what was missing; where it can do without, the guest runs.
+what was missing; where it can do without, the guest runs. All of it is done twice: with devices in the main process, and
+with each in a process of its own, where each of them may say what it lacks.
 """
 import ctypes
 import os
@@ -52,8 +53,13 @@ def limited(what, value):
 class Checks:
     """Runs, and a line for each that ends badly."""
 
-    def __init__(self, setting):
-        self.setting, self.failed, self.ends = setting, 0, {}
+    def __init__(self, setting, options):
+        self.setting, self.options, self.failed, self.ends = setting, options, 0, {}
+        self.sandbox = "--disable-sandbox" not in options
+
+    def command(self, *arguments, options=(), **others):
+        """A command of the setting with our options."""
+        return self.setting.command(*arguments, vmm_options=(*self.options, *options), **others)
 
     def check(self, what, command, prepare=None, ends=(0, 1, 2), wanted=None):
         """Run @command; its end must be one of @ends, and @wanted in what it complains."""
@@ -62,45 +68,45 @@ class Checks:
         self.ends[end.status] = self.ends.get(end.status, 0) + 1
         if end.status == LOADER_FAILED and "error while loading shared libraries" in end.err:
             return end  # it never came to be
-        problems = end.problems(ends, before, self.setting.files())
+        problems = end.problems(ends, before, self.setting.files(), several=self.sandbox)
         if wanted and wanted not in end.err:
             problems.append(f"no word of {wanted!r}: {end.err.strip()}")
         if problems:
             self.failed += 1
-            print(f"FAIL {what}: {problems}\n{end.err[-2000:]}", flush=True)
+            print(f"FAIL {what} {self.options}: {problems}\n{end.err[-2000:]}", flush=True)
         elif os.environ.get("VMM_FAULTS_SHOW"):
-            print(f"ok {what}: {end.status} {end.err.strip()}", flush=True)
+            print(f"ok {what} {self.options}: {end.status} {end.err.strip()}", flush=True)
         return end
 
     def until_enough(self, what, limit, values):
         """Raise a limit until the guest runs; it must at the last of @values."""
         for value in values:
-            if self.check(f"{what} {value}", self.setting.command(), limited(limit, value)).status == 0:
+            if self.check(f"{what} {value}", self.command(), limited(limit, value)).status == 0:
                 return
         self.failed += 1
-        print(f"FAIL {what}: even {values[-1]} is not enough", flush=True)
+        print(f"FAIL {what} {self.options}: even {values[-1]} is not enough", flush=True)
 
 
 def too_little(checks):
     """Descriptors one by one, address space in steps, no locked memory."""
     checks.until_enough("descriptors", resource.RLIMIT_NOFILE, range(3, 200))
     checks.until_enough("address space", resource.RLIMIT_AS, range(24 * MIB, 600 * MIB, 12 * MIB))
-    checks.check("locked memory 0", checks.setting.command(), limited(resource.RLIMIT_MEMLOCK, 0))
-    checks.check("more guest memory than there is", checks.setting.command(mem=1 << 40), ends=(2,))
+    checks.check("locked memory 0", checks.command(), limited(resource.RLIMIT_MEMLOCK, 0))
+    checks.check("more guest memory than there is", checks.command(mem=1 << 40), ends=(2,))
 
 
 def without_io_uring(checks):
     """Then the pool of threads does the work, and the guest's disk still works."""
     for name, error in (("EPERM", 1), ("ENOSYS", 38), ("ENOMEM", 12)):
         ends = (0,) if name != "ENOMEM" else (0, 1)
-        command = checks.setting.command("blk.sizes-direct" if name != "ENOMEM" else "poweroff")
+        command = checks.command("blk.sizes-direct" if name != "ENOMEM" else "poweroff")
         checks.check(f"io_uring_setup: {name}", command, refuse(IO_URING_SETUP, error), ends)
 
 
 def without_kvm(checks):
     """No device, no such device, one that is something else, one that we may not open."""
-    checks.check("no /dev/kvm", checks.setting.command(vmm_options=("--kvm-device", "/dev/none")), ends=(1, 2), wanted="/dev/none")
-    checks.check("/dev/null", checks.setting.command(vmm_options=("--kvm-device", "/dev/null")), ends=(1, 2), wanted="/dev/null")
+    checks.check("no /dev/kvm", checks.command(options=("--kvm-device", "/dev/none")), ends=(1, 2), wanted="/dev/none")
+    checks.check("/dev/null", checks.command(options=("--kvm-device", "/dev/null")), ends=(1, 2), wanted="/dev/null")
     if os.geteuid() == 0:
         forbidden = checks.setting.folder / "kvm"
         forbidden.write_bytes(b"")
@@ -113,7 +119,7 @@ def without_kvm(checks):
             os.setgid(65534)
             os.setuid(65534)
 
-        options = ("--kvm-device", str(forbidden))
+        options = (*checks.options, "--kvm-device", str(forbidden))
         command = [checks.setting.vmm, "run", *options, "--serial", "type=stdout", checks.setting.guest]
         checks.check("a /dev/kvm of somebody else's", command, nobody, ends=(1, 2), wanted="ermission denied")
 
@@ -123,13 +129,16 @@ def main(arguments):
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         print("there is no /dev/kvm that we may use")
         return SKIPPED
-    with scratch_folder("limits") as folder:
-        checks = Checks(Setting(vmm, guest, folder))
-        too_little(checks)
-        without_io_uring(checks)
-        without_kvm(checks)
-    print(f"runs by exit status {checks.ends}; {checks.failed} ended badly")
-    return 1 if checks.failed else 0
+    failed = 0
+    for options in (("--disable-sandbox",), ()):
+        with scratch_folder("limits") as folder:
+            checks = Checks(Setting(vmm, guest, folder), options)
+            too_little(checks)
+            without_io_uring(checks)
+            without_kvm(checks)
+        print(f"{options}: runs by exit status {checks.ends}; {checks.failed} ended badly")
+        failed += checks.failed
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
