@@ -3,8 +3,7 @@
 #include <fcntl.h>
 
 static const struct syscall_rule queue_rules[] = {
-	SYSCALL(eventfd2),
-	SYSCALL(futex),
+	SYSCALL(eventfd2), SYSCALL(futex),
 	SYSCALL(sysinfo), /* qsort() of more than a kilobyte: what a predecessor left in flight */
 };
 const struct syscall_list virtio_queue_syscalls = SYSCALL_LIST(queue_rules);
