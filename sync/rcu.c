@@ -19,7 +19,7 @@ static struct {
 } rcu_queue = { .lock = PTHREAD_MUTEX_INITIALIZER,
 		.wake = PTHREAD_COND_INITIALIZER,
 		.last = &rcu_queue.first };
-#ifdef RCU_TSAN
+#ifdef COMPILER_TSAN
 char rcu_tsan_grace;
 #endif
 

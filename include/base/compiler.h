@@ -13,6 +13,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Is this a build for ThreadSanitizer, or for any sanitizer that adds system calls? */
+#if defined(__SANITIZE_THREAD__)
+#define COMPILER_TSAN 1
+#elif defined(__SANITIZE_ADDRESS__)
+#define COMPILER_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define COMPILER_TSAN 1
+#elif __has_feature(address_sanitizer)
+#define COMPILER_ASAN 1
+#endif
+#endif
+
 #define MUST_CHECK    __attribute__((warn_unused_result))
 #define PRINTF(f, a)  __attribute__((format(printf, f, a)))
 #define NORETURN      __attribute__((noreturn))

@@ -15,28 +15,21 @@
  */
 #ifndef SYNC_RCU_H
 #define SYNC_RCU_H
-#if defined(__SANITIZE_THREAD__)
-#define RCU_TSAN
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RCU_TSAN
-#endif
-#endif
+#include "base/compiler.h"
 /*
  * liburcu offers its read side as inline functions to code whose licence is compatible with the
  * (L)GPL, as ours (BSD) is; called through the library a section costs ten times as much. They are
  * small, and LGPL 2.1 §5 leaves those who use small ones their own licence. TSan gets the calls: it
  * would take liburcu's own flags for races.
  */
-#if !defined(RCU_TSAN) && !defined(_LGPL_SOURCE)
+#if !defined(COMPILER_TSAN) && !defined(_LGPL_SOURCE)
 #define _LGPL_SOURCE
 #endif
 #include <urcu/urcu-memb.h>
-#include "base/compiler.h"
 
 /* TSan does not see into liburcu: tell it that a grace period follows the sections it waited for.
  */
-#ifdef RCU_TSAN
+#ifdef COMPILER_TSAN
 #include <sanitizer/tsan_interface.h>
 extern char rcu_tsan_grace;
 #define RCU_TSAN_ACQUIRE(p) __tsan_acquire(p)

@@ -15,6 +15,9 @@ void config_init(struct vm_config *c)
 		.nr_cpus = 1,
 		.ram_bytes = CONFIG_DEFAULT_RAM,
 		.place = { .pages = GMEM_PAGES_4K, .node = PLACE_NODE_ANY },
+#ifdef COMPILER_TSAN
+		.sandbox = VM_SANDBOX_OFF, /* TSan does not survive the clone() of a device */
+#endif
 	};
 }
 

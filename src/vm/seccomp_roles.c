@@ -96,15 +96,7 @@ static const struct syscall_list zygote_syscalls = SYSCALL_LIST(zygote_rules);
 
 /* --- sanitizers: only in builds that have them --- */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAS_SANITIZER 1
-#endif
-#endif
-
-#ifdef HAS_SANITIZER
+#if defined(COMPILER_ASAN) || defined(COMPILER_TSAN)
 static const struct syscall_rule sanitizer_rules[] = {
 	/* stacks of threads, shadow memory, reports, the leak check at the end */
 	SYSCALL(sigaltstack),

@@ -315,7 +315,7 @@ int main(void)
 		cmocka_unit_test(a_ring_may_be_tuned_by_its_worker),
 		cmocka_unit_test(names_are_those_of_this_architecture),
 	};
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(COMPILER_ASAN) || defined(COMPILER_TSAN)
 	printf("a sanitizer is allowed what no role is\n");
 	return 77;
 #endif

@@ -46,7 +46,8 @@ struct vhost_user_server {
 	uint8_t status;     /* as the frontend wrote it */
 	uint8_t generation; /* of the configuration space the frontend knows */
 	bool has_told_error;
-	unsigned beat_ms, missed; /* user_beat(): how often, and in a row not answered */
+	_Atomic unsigned beat_ms; /* user_beat(): how often; tests change it */
+	unsigned missed;          /* ... and in a row not answered */
 	uint64_t next_beat_ns;
 	struct user_mem mem;
 	struct user_log log;
