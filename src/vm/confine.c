@@ -77,6 +77,8 @@ enum vm_status vm_confine(struct vm *vm)
 	if (!confine_rights())
 		lacks |= JAIL_RIGHTS;
 	int err = confine_calls(vm);
+	if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
+		return vm_fail_errno(err, "making lists of system calls"); /* no refusal */
 	if (err)
 		lacks |= JAIL_SYSCALLS;
 	if (!lacks)
