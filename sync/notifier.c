@@ -77,9 +77,10 @@ uint64_t notifier_consume(struct notifier *n)
 	struct iovec iov = { &count, sizeof(count) };
 	ssize_t got;
 #ifdef COMPILER_TSAN
-	if (notifier_is_pending(
-		    n)) /* it sees what follows from a read(), not from the call below */
-		return read(n->fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+	/* it sees what follows from a read(), not from the call below */
+	if (!notifier_is_pending(n))
+		return 0;
+	return read(n->fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
 #endif
 	do {
 		got = preadv2(n->fd, &iov, 1, -1, RWF_NOWAIT);
