@@ -159,7 +159,8 @@ static bool reply(struct backend *b, struct user_msg *m)
 	uint32_t id = m->h.request;
 	const struct lie *l = b->lie;
 	bool wants_ack = m->h.flags & VHOST_USER_NEED_REPLY, has_answer = answer(b, m);
-	bool lies = l && l->request == id && b->counts[id] >= b->lie_from;
+	bool lies = l && l->request == id && b->counts[id] >= b->lie_from &&
+		    b->connects > b->lie_after;
 	if (lies) {
 		b->lie = NULL;
 		if (l->kind != LIE_SILENCE && l->kind != LIE_HANG_UP)

@@ -53,7 +53,8 @@ struct backend {
 	_Atomic bool is_mute;       /* it reads, and says nothing */
 	_Atomic unsigned die_first; /* so many servers hang up at the first word */
 	const struct lie *_Atomic lie;
-	_Atomic unsigned lie_from; /* count of that request up to which it tells the truth */
+	_Atomic unsigned lie_after; /* told by a server that came after so many others */
+	_Atomic unsigned lie_from;  /* count of that request up to which it tells the truth */
 	/* what was said and done */
 	_Atomic unsigned counts[VHOST_USER_NR_REQUESTS], connects, tries, kills;
 	uint64_t got_features, got_protocol, got_status;

@@ -110,6 +110,7 @@ static void the_next_one_is_asked(void **state)
 	for (unsigned i = 0; i < sizeof(in_life) / sizeof(in_life[0]); i++) {
 		struct vhost_front_info info = { 0 };
 		unsigned connects = b->connects;
+		b->lie_after = connects; /* not the one that dies: it may be probed just now */
 		b->lie = &in_life[i];
 		backend_die(b);
 		drive_until(&b->v, b->connects >= connects + 2);
