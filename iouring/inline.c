@@ -1,8 +1,8 @@
 /* inline.c - see inline_priv.h. */
 #include "inline_priv.h"
 #include <errno.h>
-#include <time.h>
 #include "base/compiler.h"
+#include "base/clock.h"
 #include "base/num.h"
 #include "ring_priv.h"
 
@@ -11,13 +11,6 @@
 #define INLINE_MAX_BYTES                                                                           \
 	(64 * KIB) /* beyond, copying outweighs the thread, and holds up others                    \
 		    */
-
-static uint64_t inline_now_ns(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 static void inline_note(struct inline_writes *w, uint64_t took_ns)
 {
@@ -58,7 +51,7 @@ bool inline_write(struct inline_writes *w, const struct uring_sys *sys, int fd,
 		w->penance--;
 		return false;
 	}
-	uint64_t start_ns = inline_now_ns();
+	uint64_t start_ns = clock_ns();
 	ssize_t n;
 	atomic_store_explicit(&w->is_busy, true, memory_order_relaxed); /* orders nothing */
 	do {
@@ -67,6 +60,6 @@ bool inline_write(struct inline_writes *w, const struct uring_sys *sys, int fd,
 	int err = n < 0 ? errno : 0;
 	atomic_store_explicit(&w->is_busy, false, memory_order_relaxed);
 	*res = err ? -err : (int32_t)n; /* at most MAX_RW_COUNT */
-	inline_note(w, inline_now_ns() - start_ns);
+	inline_note(w, clock_ns() - start_ns);
 	return *res != -EAGAIN;
 }

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "base/clock.h"
 #include "base/num.h"
 #include "sync/condvar.h"
 #include "sync/mutex.h"
@@ -144,19 +144,12 @@ void pool_destroy(struct pool *p)
 
 /* --- the reactor's side --- */
 
-static uint64_t pool_now_ns(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 bool pool_start(struct reactor *r, struct reactor_op *op)
 {
 	struct pool *p = r->pool;
 	if (op->code == IORING_OP_TIMEOUT) {
 		uint64_t ns = op->addr * NSEC_PER_SEC + op->off;
-		op->off = pool_now_ns() + ns; /* from here on: when */
+		op->off = clock_ns() + ns; /* from here on: when */
 	}
 	if (op->state & OP_WAIT)
 		return true; /* the list of waits is all there is to it */
@@ -271,7 +264,7 @@ static int pool_timeout_ms(const struct reactor *r, bool wait, uint64_t deadline
 		return 0;
 	if (deadline_ns == UINT64_MAX)
 		return -1;
-	uint64_t now_ns = pool_now_ns();
+	uint64_t now_ns = clock_ns();
 	if (deadline_ns <= now_ns)
 		return 0;
 	return (int)min_u64((deadline_ns - now_ns) / 1000000 + 1, INT_MAX);
@@ -290,7 +283,7 @@ void pool_enter(struct reactor *r, bool wait)
 	int ready = poll(p->fds, (nfds_t)nr, pool_timeout_ms(r, wait, deadline_ns));
 	if (ready <= 0 && deadline_ns == UINT64_MAX)
 		return;
-	uint64_t now_ns = deadline_ns == UINT64_MAX ? 0 : pool_now_ns();
+	uint64_t now_ns = deadline_ns == UINT64_MAX ? 0 : clock_ns();
 	size_t at = 1;
 	list_for_each_safe (l, &r->waits) {
 		short revents = ready > 0 ? p->fds[at].revents : 0;

@@ -196,6 +196,7 @@ static bool reactor_spin(struct reactor *r)
 static void reactor_sleep(struct reactor *r)
 {
 	bool is_running = !r->is_stopping;
+	spin_sleeps(&r->spin);
 	bool any = is_running && reactor_arm_sources(r);
 	atomic_store_explicit(&r->is_asleep, true, memory_order_relaxed);
 	/* pairs with the fence in reactor_wake() */

@@ -6,27 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "base/clock.h"
 #include "base/num.h"
 #include "iouring/reactor.h"
 #include "sync/thread.h"
 
-#define SPIN_MIN_NS      (32 * 1000ull) /* measured on a single CPU it is a context switch only */
-#define SPIN_MAX_NS      (200 * 1000ull)
-#define SPIN_GUESS_NS    (32 * 1000ull) /* until it is measured, or where it cannot be */
-#define SPIN_MAX_PENANCE 1024
-#define SPIN_IO_SHARE    4  /* of the budget is what a sleep costs in CPU time, not in latency */
-#define SPIN_PROBATION   32 /* sleeps before it is worth measuring */
-
-static uint64_t spin_now_ns(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
+#define SPIN_MIN_NS    (32 * 1000ull) /* measured on a single CPU it is a context switch only */
+#define SPIN_MAX_NS    (200 * 1000ull)
+#define SPIN_GUESS_NS  (32 * 1000ull) /* until it is measured, or where it cannot be */
+#define SPIN_IO_SHARE  4  /* of the budget is what a sleep costs in CPU time, not in latency */
+#define SPIN_PROBATION 32 /* sleeps before it is worth measuring */
 
 /* What a wake-up costs here: nobody asked yet, somebody measures, or nanoseconds. */
 #define SPIN_UNKNOWN   0ull
@@ -36,6 +27,7 @@ static _Atomic uint64_t spin_host_wake_ns = SPIN_UNKNOWN;
 void spin_init(struct spin *s, uint64_t budget_ns)
 {
 	*s = (struct spin){ .budget_ns = budget_ns };
+	crowd_init(&s->crowd);
 	if (budget_ns == REACTOR_SPIN_AUTO) {
 		s->budget_ns = SPIN_GUESS_NS;
 		s->calibrate_in = SPIN_PROBATION;
@@ -104,47 +96,42 @@ bool spin_begin(struct spin *s, bool has_io)
 		return false;
 	if (s->budget_ns == REACTOR_SPIN_ALWAYS)
 		return true;
-	s->idle_since_ns = spin_now_ns();
-	if (s->penance) {
-		s->penance--;
-		return false;
-	}
-	return s->mean_gap_ns[has_io] <= spin_limit_ns(s);
+	s->idle_since_ns = clock_ns();
+	return !s->crowd.is_shared && s->mean_gap_ns[has_io] <= spin_limit_ns(s);
 }
 
 bool spin_is_over(const struct spin *s)
 {
 	return s->budget_ns != REACTOR_SPIN_ALWAYS &&
-	       spin_now_ns() - s->idle_since_ns >= spin_limit_ns(s);
+	       clock_ns() - s->idle_since_ns >= spin_limit_ns(s);
 }
 
 void spin_hit(struct spin *s)
 {
 	if (s->budget_ns != REACTOR_SPIN_ALWAYS)
-		spin_note_gap(s, spin_now_ns() - s->idle_since_ns);
+		spin_note_gap(s, clock_ns() - s->idle_since_ns);
 }
 
 void spin_miss(struct spin *s)
 {
-	struct rusage ru;
 	s->has_spun = true;
-	if (getrusage(RUSAGE_THREAD, &ru))
+}
+
+void spin_sleeps(struct spin *s)
+{
+	uint64_t now_ns;
+	if (!s->budget_ns || s->budget_ns == REACTOR_SPIN_ALWAYS)
 		return;
-	bool was_preempted = ru.ru_nivcsw != s->preempted;
-	s->preempted = ru.ru_nivcsw;
-	if (!was_preempted) {
-		s->next_penance = 0;
-		return;
-	}
-	s->next_penance = s->next_penance ? min_u32(2 * s->next_penance, SPIN_MAX_PENANCE) : 8;
-	s->penance = s->next_penance;
+	now_ns = clock_ns();
+	if (crowd_is_due(&s->crowd, now_ns))
+		crowd_look(&s->crowd, now_ns);
 }
 
 void spin_slept(struct spin *s)
 {
 	if (!s->budget_ns || s->budget_ns == REACTOR_SPIN_ALWAYS)
 		return;
-	uint64_t gap_ns = spin_now_ns() - s->idle_since_ns;
+	uint64_t gap_ns = clock_ns() - s->idle_since_ns;
 	/* the budget is what a wake-up costs: take it off again */
 	gap_ns = gap_ns > s->budget_ns ? gap_ns - s->budget_ns : 0;
 	spin_note_gap(s, s->has_spun ? max_u64(gap_ns, 2 * spin_limit_ns(s)) : gap_ns);
@@ -181,10 +168,10 @@ static uint64_t spin_median_wake_ns(const struct spin_echo *e)
 	uint64_t wake_ns[SPIN_ROUNDS];
 	for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
 		eventfd_t v;
-		uint64_t start_ns = spin_now_ns();
+		uint64_t start_ns = clock_ns();
 		if (eventfd_write(e->there, 1) || eventfd_read(e->back, &v))
 			return 0;
-		wake_ns[i] = (spin_now_ns() - start_ns) / 2;
+		wake_ns[i] = (clock_ns() - start_ns) / 2;
 	}
 	qsort(wake_ns, SPIN_ROUNDS, sizeof(wake_ns[0]), spin_compare);
 	return wake_ns[SPIN_ROUNDS / 2];

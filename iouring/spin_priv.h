@@ -13,7 +13,8 @@
  * flight makes gaps of its own kind, which say nothing of those between a driver's requests: there
  * is an average for each. At depth 1 on a disk both alternate. Who waits for a disk waits long
  * anyway: then only CPU time counts, of which a sleep takes a quarter of the budget.
- * A thread that was preempted while spinning took the CPU from somebody: it stops for a while.
+ * Who shares the CPU with somebody who wants it takes it from the very thread that should bring the
+ * work, as a rule: then there is no spinning (crowd_priv.h).
  *
  * An automatic budget is a guess until the cost of a wake-up is known: a fact about the host, so it
  * is kept once for the process. Who wants it first has a thread measure it and joins that one.
@@ -22,6 +23,7 @@
 #define IOURING_SPIN_PRIV_H
 #include <stdbool.h>
 #include <stdint.h>
+#include "crowd_priv.h"
 
 struct thread;
 
@@ -29,11 +31,9 @@ struct spin {
 	uint64_t budget_ns;      /* 0: never, UINT64_MAX: always */
 	uint64_t mean_gap_ns[2]; /* moving averages, one eighth for the newest; by has_io */
 	uint64_t idle_since_ns;
-	bool has_io;      /* while idle now: file I/O is in flight */
-	bool has_spun;    /* in vain, before it sleeps now */
-	unsigned penance; /* sleeps yet to come without spinning */
-	unsigned next_penance;
-	long preempted;        /* involuntary context switches so far */
+	bool has_io;           /* while idle now: file I/O is in flight */
+	bool has_spun;         /* in vain, before it sleeps now */
+	struct crowd crowd;    /* who takes the CPU from somebody does not spin */
 	unsigned calibrate_in; /* sleeps until the budget is to be known; 0: it is not asked for */
 	struct thread *calibrator; /* measures for the whole process; NULL: not ours to do */
 };
@@ -50,6 +50,14 @@ bool spin_is_over(const struct spin *s);
 void spin_hit(struct spin *s);
 /* It did not: we go to sleep. */
 void spin_miss(struct spin *s);
+/* Is it any use to look out while the driver is not told of results? Not for one who waits for our
+ * CPU. */
+static inline bool spin_may_hold(const struct spin *s)
+{
+	return s->budget_ns && !s->crowd.is_shared;
+}
+/* About to sleep, nothing armed yet. */
+void spin_sleeps(struct spin *s);
 /* Awake again. */
 void spin_slept(struct spin *s);
 

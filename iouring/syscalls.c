@@ -1,7 +1,6 @@
 /* syscalls.c - see iouring/syscalls.h. */
 #include "iouring/syscalls.h"
 #include <liburing.h>
-#include <sys/resource.h>
 
 static const struct syscall_rule reactor_rules[] = {
 	SYSCALL(io_uring_enter),
@@ -16,7 +15,8 @@ static const struct syscall_rule reactor_rules[] = {
 	SYSCALL_IF(io_uring_register, 1, IORING_UNREGISTER_FILES),
 	SYSCALL(sched_getaffinity),
 	/* looking out for work, and what a wake-up costs */
-	SYSCALL_IF(getrusage, 0, RUSAGE_THREAD),
+	SYSCALL(sched_yield),
+	SYSCALL(sched_setaffinity),
 	SYSCALL(eventfd2),
 	/* where there is no io_uring */
 	SYSCALL(readv),

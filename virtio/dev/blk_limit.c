@@ -7,19 +7,12 @@
  * operation but one load per pass.
  */
 #include "blk_priv.h"
-#include <time.h>
+#include "base/clock.h"
 #include "base/num.h"
 
 #define BLK_LIMIT_BURST_NS    (NSEC_PER_SEC / 10)
 #define BLK_LIMIT_MAX_WAIT_NS (NSEC_PER_SEC / 10) /* so that new limits are soon felt */
 #define BLK_LIMIT_FRACTION    16                  /* bits behind the point of a price */
-
-static uint64_t blk_now_ns(void)
-{
-	struct timespec t;
-	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock */
-	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
 
 static void blk_bucket_set(struct blk_bucket *k, uint64_t per_s, uint64_t burst)
 {
@@ -77,7 +70,7 @@ static void blk_limit_over(struct reactor_op *op, int32_t res)
 
 uint64_t blk_limit_begin(const struct blk_queue *bq)
 {
-	return atomic_load_explicit(&bq->b->is_limited, memory_order_relaxed) ? blk_now_ns() : 0;
+	return atomic_load_explicit(&bq->b->is_limited, memory_order_relaxed) ? clock_ns() : 0;
 }
 
 bool blk_limit_allows(struct blk_queue *bq, uint64_t now_ns)

@@ -61,7 +61,6 @@ static void gaps_of_the_disk_are_told_from_those_of_the_driver(void **state)
 			in_vain++;
 			spin_miss(&s);
 		}
-		s.penance = 0;
 		s.idle_since_ns -= 3 * BUDGET_NS;
 		spin_slept(&s);
 		assert_true(spin_begin(&s, false));
@@ -82,7 +81,6 @@ static void spins_in_vain_end_though_the_gaps_look_short(void **state)
 			in_vain++;
 			spin_miss(&s);
 		}
-		s.penance = 0;
 		s.idle_since_ns -= BUDGET_NS;
 		spin_slept(&s);
 	}
@@ -99,29 +97,30 @@ static void the_budget_ends(void **state)
 	assert_true(spin_is_over(&s));
 }
 
-static void who_is_preempted_while_spinning_gives_way(void **state)
+static void who_shares_its_cpu_gives_way(void **state)
 {
 	(void)state;
 	struct spin s;
 	spin_init(&s, BUDGET_NS);
-	spin_miss(&s); /* learns the count of this thread */
-	s.penance = s.next_penance = 0;
-	spin_miss(&s);
-	unsigned quiet = s.penance; /* 0 unless the test itself was preempted just now */
-	s.preempted--;
-	spin_miss(&s);
-	unsigned first = s.penance;
-	assert_true(first > quiet);
+	s.crowd.is_shared = true;
 	assert_false(spin_begin(&s, false));
-	assert_int_equal(s.penance, first - 1);
-	s.preempted--;
-	spin_miss(&s);
-	assert_true(s.penance > first);
-	for (unsigned i = 0; i < 20; i++) {
-		s.preempted--;
-		spin_miss(&s);
-	}
-	assert_int_equal(s.penance, 1024);
+	assert_false(spin_may_hold(&s));
+	s.crowd.is_shared = false;
+	assert_true(spin_begin(&s, false));
+	assert_true(spin_may_hold(&s));
+}
+
+static void without_a_budget_it_never_asks_for_company(void **state)
+{
+	(void)state;
+	struct spin s;
+	spin_init(&s, 0);
+	spin_sleeps(&s);
+	assert_int_equal(s.crowd.next_ns, 0);
+	assert_false(spin_may_hold(&s));
+	spin_init(&s, BUDGET_NS);
+	spin_sleeps(&s);
+	assert_true(s.crowd.next_ns > 0);
 }
 
 static void a_wake_up_is_measured_within_reason(void **state)
@@ -254,7 +253,8 @@ int main(void)
 		cmocka_unit_test(gaps_of_the_disk_are_told_from_those_of_the_driver),
 		cmocka_unit_test(spins_in_vain_end_though_the_gaps_look_short),
 		cmocka_unit_test(the_budget_ends),
-		cmocka_unit_test(who_is_preempted_while_spinning_gives_way),
+		cmocka_unit_test(who_shares_its_cpu_gives_way),
+		cmocka_unit_test(without_a_budget_it_never_asks_for_company),
 		cmocka_unit_test(a_wake_up_is_measured_within_reason),
 		cmocka_unit_test(an_automatic_budget_is_measured_after_some_sleeps),
 	};
