@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include "base/clock.h"
 #include "base/err.h"
 
 #define REACTOR_MAIL_BUDGET  256 /* messages a pass */
 #define REACTOR_SPIN_ROUNDS  16  /* between two looks at the clock */
+#define REACTOR_HOLD_NS      5000
 #define REACTOR_POOL_THREADS 4
 
 static_assert(offsetof(struct reactor, is_asleep) - offsetof(struct reactor, mail) >= CACHE_ALIGN,
@@ -171,22 +173,57 @@ static bool reactor_pass(struct reactor *r)
 	return any;
 }
 
+static bool reactor_look(struct reactor *r)
+{
+	return reactor_has_news(r) || reactor_take_mail(r) || reactor_poll_sources(r) ||
+	       atomic_load_explicit(&r->stop_wanted, memory_order_relaxed);
+}
+
+/* True: something came up. */
+static bool reactor_look_out(struct reactor *r)
+{
+	for (unsigned i = 0; i < REACTOR_SPIN_ROUNDS; i++) {
+		if (reactor_look(r))
+			return true;
+		cpu_relax();
+	}
+	return false;
+}
+
+static bool reactor_is_holding(struct reactor *r)
+{
+	bool any = false;
+	reactor_for_each_source(s, r) any |= s->is_holding;
+	return any;
+}
+
+/* Somebody holds back what the driver waits for: not for long. True: something came up. */
+static bool reactor_hold(struct reactor *r)
+{
+	if (likely(!reactor_is_holding(r)))
+		return false;
+	bool may_wait = !r->is_stopping && spin_may_hold(&r->spin);
+	uint64_t until_ns = may_wait ? clock_ns() + REACTOR_HOLD_NS : 0;
+	while (clock_ns() < until_ns)
+		if (reactor_look_out(r))
+			return true;
+	reactor_for_each_source(s, r) if (s->is_holding) s->settle(s);
+	return false;
+}
+
 /* True: something came up. */
 static bool reactor_spin(struct reactor *r)
 {
-	if (!spin_begin(&r->spin, r->in_flight > r->nr_waits))
+	if (reactor_hold(r))
+		return true;
+	if (r->is_stopping || !spin_begin(&r->spin, r->in_flight > r->nr_waits))
 		return false;
 	reactor_count(&r->stats.spins);
 	do {
-		for (unsigned i = 0; i < REACTOR_SPIN_ROUNDS; i++) {
-			if (reactor_has_news(r) || reactor_take_mail(r) ||
-			    reactor_poll_sources(r) ||
-			    atomic_load_explicit(&r->stop_wanted, memory_order_relaxed)) {
-				reactor_count(&r->stats.spin_hits);
-				spin_hit(&r->spin);
-				return true;
-			}
-			cpu_relax();
+		if (reactor_look_out(r)) {
+			reactor_count(&r->stats.spin_hits);
+			spin_hit(&r->spin);
+			return true;
 		}
 	} while (!spin_is_over(&r->spin));
 	spin_miss(&r->spin);
@@ -227,7 +264,7 @@ void reactor_run(struct reactor *r)
 		bool any = reactor_pass(r);
 		if (reactor_is_drained(r))
 			break;
-		if (!any && (r->is_stopping || !reactor_spin(r)))
+		if (!any && !reactor_spin(r))
 			reactor_sleep(r);
 	}
 	if (!r->pool)

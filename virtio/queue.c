@@ -198,10 +198,17 @@ bool vq_publish(struct vq *q)
 	return q->kind == VQ_PACKED ? vq_packed_publish(q) : vq_log_publish(q);
 }
 
+bool vq_show(struct vq *q)
+{
+	q->owes_interrupt |= vq_publish(q);
+	return q->owes_interrupt;
+}
+
 void vq_signal(struct vq *q)
 {
-	if (!vq_publish(q))
+	if (!vq_show(q))
 		return;
+	q->owes_interrupt = false;
 	vq_count(&q->stats.interrupts, 1);
 	notifier_signal(q->call);
 }

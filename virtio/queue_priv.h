@@ -82,6 +82,7 @@ struct vq {
 	uint16_t fresh_slot;             /* packed: first slot never used */
 	bool avail_wrap, used_wrap;      /* packed */
 	bool is_armed, is_dead;
+	bool owes_interrupt; /* the driver wants to hear of results that were shown */
 	struct vq_pool medium, large;
 
 	/* written by the owner, read by anybody */

@@ -11,6 +11,7 @@
 #define DEV_VWORKER_H
 #include <sched.h>
 #include "base/compiler.h"
+#include "dev/coalesce.h"
 #include "iouring/reactor.h"
 #include "virtio/queue.h"
 #include "virtio/vdev.h"
@@ -74,6 +75,7 @@ struct vworker_queue {
 	struct iovec kick_iov;
 	struct reactor_op kick_op;
 	struct reactor_source source;
+	struct coalesce coalesce;
 	struct vq_stats before; /* of the queue's earlier lives */
 	/* written by the worker after each pass, read by anybody: vworker_queue_stats() */
 	struct vq_stats shown;

@@ -91,6 +91,12 @@ struct reactor_source {
 	bool (*arm)(struct reactor_source *s);
 	/* Awake again. May be NULL. */
 	void (*disarm)(struct reactor_source *s);
+	/*
+	 * flush() may hold back what it has to tell, and say so here. When nothing new came for a
+	 * few microseconds settle() tells it.
+	 */
+	bool is_holding;
+	void (*settle)(struct reactor_source *s);
 };
 
 /* A function to run on the reactor's thread. The caller's memory, its own again when fn runs. */

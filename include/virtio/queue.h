@@ -88,7 +88,10 @@ void vq_push(struct vq *q, struct vq_chain *c, uint32_t written);
 /* Show all pushed results to the driver: one index store. True: it wants an interrupt. */
 bool vq_publish(struct vq *q);
 
-/* vq_publish(), and signal the driver if it wants that. */
+/* vq_publish(), and put off the interrupt until vq_signal(). True: one is owed. */
+bool vq_show(struct vq *q);
+
+/* vq_show(), and signal the driver if that is owed. */
 void vq_signal(struct vq *q);
 
 /* Is something there to pop? One acquire load. */

@@ -221,7 +221,7 @@ static int blk_begin_all(struct blk_queue *bq, struct vq *q, struct vq_chain *co
 		int err = blk_begin(bq, q, c[i]);
 		bad = unlikely(err) ? err : bad;
 		if (i % BLK_SHOW == BLK_SHOW - 1)
-			vq_signal(q);
+			(void)vq_show(q);
 	}
 	return bad;
 }

@@ -5,6 +5,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "sync/thread.h"
@@ -201,10 +202,28 @@ static bool vworker_poll(struct reactor_source *s)
 	return true; /* results may wait for the flush */
 }
 
+static void vworker_send(struct vworker_queue *wq)
+{
+	wq->source.is_holding = false;
+	coalesce_sent(&wq->coalesce);
+	vq_signal(wq->q);
+}
+
+static void vworker_settle(struct reactor_source *s)
+{
+	vworker_send(container_of(s, struct vworker_queue, source));
+}
+
 static void vworker_flush(struct reactor_source *s)
 {
 	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
-	vq_signal(wq->q);
+	uint64_t before = vq_stats_of(wq->q)->requests;
+	if (vq_show(wq->q)) {
+		uint64_t nr = vq_stats_of(wq->q)->requests - before;
+		s->is_holding = coalesce_holds(&wq->coalesce, (uint32_t)nr, clock_ns());
+		if (!s->is_holding)
+			vworker_send(wq);
+	}
 	vworker_show(wq);
 	vworker_check_stopped(wq);
 }
@@ -277,7 +296,8 @@ void vworker_start_queue(struct vworker_queue *wq, const struct vq_setup *s)
 	wq->source = (struct reactor_source){ .poll = vworker_poll,
 					      .flush = vworker_flush,
 					      .arm = vworker_arm,
-					      .disarm = vworker_disarm };
+					      .disarm = vworker_disarm,
+					      .settle = vworker_settle };
 	wq->start_msg.fn = vworker_on_start;
 	wq->stop_msg.fn = vworker_on_stop;
 	reactor_post(wq->worker->reactor, &wq->start_msg);

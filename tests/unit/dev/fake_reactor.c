@@ -24,6 +24,7 @@ struct reactor {
 };
 
 unsigned fake_held;
+bool fake_is_busy;
 bool (*fake_hook)(const struct fake_op *o, int32_t *res, uint64_t *max);
 struct fake_op fake_last;
 unsigned fake_max_created;
@@ -273,6 +274,8 @@ static void fake_pass_one(struct reactor *r)
 	list_for_each (n, &r->sources) {
 		struct reactor_source *s = container_of(n, struct reactor_source, link);
 		s->flush(s);
+		if (s->is_holding && !fake_is_busy)
+			s->settle(s);
 		(void)s->arm(s);
 	}
 }
@@ -304,6 +307,7 @@ void fake_forget(void)
 	memset(fake_counts, 0, sizeof(fake_counts));
 	memset(&fake_last, 0, sizeof(fake_last));
 	fake_held = fake_nr_created = fake_max_created = 0;
+	fake_is_busy = false;
 	fake_hook = NULL;
 }
 

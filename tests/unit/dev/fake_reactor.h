@@ -53,6 +53,8 @@ unsigned fake_asked(enum fake_kind kind);
 extern struct fake_op fake_last;
 /* So many reactors are made, the next one is not: -ENOSYS. 0: all are. */
 extern unsigned fake_max_created;
+/* Something new comes all the time: nobody who holds back is told to settle. */
+extern bool fake_is_busy;
 /* What reactor_is_writing() says. */
 extern bool fake_is_writing;
 void fake_forget(void);

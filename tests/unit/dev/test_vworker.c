@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "dev/vworker.h"
 #include "drive.h"
@@ -178,6 +179,65 @@ static void a_doorbell_that_does_not_block_will_do(void **state)
 	toy_give_back(f->t);
 }
 
+static uint64_t interrupts(const struct fixture *f)
+{
+	return vq_stats_of(f->t->wq.q)->interrupts;
+}
+
+static void serve_some(struct fixture *f, unsigned nr)
+{
+	while (nr--) {
+		offer(f);
+		fake_pass();
+		toy_give_back(f->t);
+	}
+	fake_pass();
+}
+
+static void one_interrupt_will_do_while_more_keeps_coming(void **state)
+{
+	struct fixture *f = *state;
+	drive_up(&f->v, 1ull << VIRTIO_F_VERSION_1); /* each result wants one */
+	passes(3);
+	fake_is_busy = true;
+	serve_some(f, 10);
+	assert_int_equal(vq_stats_of(f->t->wq.q)->requests, 10); /* shown they are */
+	assert_int_equal(interrupts(f), 0);
+	fake_is_busy = false;
+	fake_pass();
+	assert_int_equal(interrupts(f), 1);
+}
+
+static void an_interrupt_is_not_held_for_ever(void **state)
+{
+	struct fixture *f = *state;
+	drive_up(&f->v, 1ull << VIRTIO_F_VERSION_1);
+	passes(3);
+	fake_is_busy = true;
+	offer(f);
+	fake_pass();
+	toy_give_back(f->t);
+	for (uint64_t end_ns = clock_ns() + 5 * NSEC_PER_SEC; !interrupts(f);) {
+		fake_pass();
+		assert_true(clock_ns() < end_ns);
+	}
+}
+
+static void a_queue_that_stops_owes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	drive_up(&f->v, 1ull << VIRTIO_F_VERSION_1);
+	passes(3);
+	fake_is_busy = true;
+	serve_some(f, 1);
+	assert_int_equal(interrupts(f), 0);
+	drive_reset(&f->v);
+	struct vq_stats s;
+	vworker_queue_stats(&f->t->wq, &s);
+	assert_null(f->t->wq.q);
+	assert_int_equal(s.interrupts, 1);
+}
+
 static void requests_from_before_the_start_are_served(void **state)
 {
 	struct fixture *f = *state;
@@ -342,6 +402,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_kick_wakes_it_and_is_counted),
 		T(a_doorbell_that_does_not_block_will_do),
+		T(one_interrupt_will_do_while_more_keeps_coming),
+		T(an_interrupt_is_not_held_for_ever),
+		T(a_queue_that_stops_owes_nothing),
 		T(requests_from_before_the_start_are_served),
 		T(no_room_means_come_again_after_a_completion),
 		T(a_parked_queue_waits_to_be_woken),

@@ -342,6 +342,29 @@ static void interrupts_come_when_wanted_and_only_then(void **state)
 	on_every_ring(8, interrupt_rules);
 }
 
+static void postponed_rules(struct fixture *f, bool is_indirect)
+{
+	assert_false(guest_arm(&f->gq, 0));
+	for (unsigned i = 0; i < 2; i++) {
+		serve_one(f, is_indirect);
+		assert_true(
+			vq_show(f->q)); /* owed since the first, whatever the driver wants since */
+		assert_int_equal(f->calls, 0);
+	}
+	vq_signal(f->q);
+	assert_int_equal(f->calls, 1);
+	take_all(f);
+	assert_false(vq_show(f->q));
+	vq_signal(f->q);
+	assert_int_equal(f->calls, 1);
+}
+
+static void an_interrupt_that_is_put_off_is_still_owed(void **state)
+{
+	(void)state;
+	on_every_ring(8, postponed_rules);
+}
+
 static void skip_rules(struct fixture *f, bool is_indirect)
 {
 	(void)is_indirect;
@@ -535,6 +558,7 @@ int main(void)
 		cmocka_unit_test(long_chains_keep_every_segment),
 		cmocka_unit_test(too_many_long_chains_wait_for_a_push),
 		cmocka_unit_test(interrupts_come_when_wanted_and_only_then),
+		cmocka_unit_test(an_interrupt_that_is_put_off_is_still_owed),
 		cmocka_unit_test(the_event_index_delays_the_interrupt),
 		cmocka_unit_test(kicks_come_when_armed_and_none_is_lost),
 		cmocka_unit_test(copies_respect_the_parts),
