@@ -21,6 +21,7 @@ SPAN_MIB = 512  # of each disk
 BOOT_SECONDS = 60
 BOOT_TRIES = 4
 DEPTHS = (1, 32)
+SANDBOXES = {"vmm": "require", "vmm no sandbox": "off"}  # peers: what they get as --sandbox
 EVENTS = {"kvm:kvm_userspace_exit": "user exits", "kvm:kvm_msi_set_irq": "MSIs", "raw_syscalls:sys_enter": "system calls"}
 
 # fio comes from the root disk; everything else is busybox in the initrd.
@@ -76,11 +77,12 @@ def jobs():
                 yield name, f"--rw=rand{'write' if write else 'read'} --bs={size}k --iodepth={depth}"
 
 
-def vmm_command(context, cpus, backend, initrd, image):
+def vmm_command(context, sandbox, cpus, backend, initrd, image):
     """`vmm run`, one queue for each vCPU."""
     disk = {"null": f"format=null,size={SPAN_MIB}M", "file": f"path={image}", "direct": f"path={image},direct"}[backend]
     return [
-        str(context.vmm), "run", "-m", str(MEMORY_MIB), "-c", str(cpus), "-i", str(initrd), "-p", PARAMETERS,
+        str(context.vmm), "run", f"--sandbox={sandbox}", "-m", str(MEMORY_MIB), "-c", str(cpus),
+        "-i", str(initrd), "-p", PARAMETERS,
         "--block", f"path={debian_root(('fio',))},ro,id=root,queues=1",
         "--block", f"{disk},id=data,queues={cpus},poll=adaptive,poll-us={POLL_US}",
         "--serial", "type=stdout,num=1,console,stdin", str(context.kernel),
@@ -216,7 +218,7 @@ class GuestGroup:
             if context.wants(cell.key):
                 self.options[cell] = f"{FIO} --runtime={int(context.seconds * 1000)}ms {options}"
         self.cells = list(self.options)
-        self.peers = ["vmm", *qemus]
+        self.peers = [*SANDBOXES, *qemus]
         self.start_seconds = 1.0 * len(self.peers)
         self.cell_seconds = context.seconds + 0.4
 
@@ -226,8 +228,8 @@ class GuestGroup:
         if not initrd.exists():
             write_initrd(initrd, base_initrd(), {"early": JOB})
         image = self.context.image(peer, self.backend)
-        if peer == "vmm":
-            command = vmm_command(self.context, self.cpus, self.backend, initrd, image)
+        if peer in SANDBOXES:
+            command = vmm_command(self.context, SANDBOXES[peer], self.cpus, self.backend, initrd, image)
         else:
             command = qemu_command(self.context, *self.qemus[peer], self.cpus, self.backend, initrd, image)
         return Guest(command, folder / f"{peer}.errors")
@@ -238,7 +240,7 @@ class GuestGroup:
 
     def count(self, guest, cell):
         """Exits to user space, messages to the interrupt controller and system calls a request, counted by perf."""
-        answer = guest.run(self.options[cell], self.context.seconds, Counting(guest.vmm.pid, EVENTS))
+        answer = guest.run(self.options[cell], self.context.seconds, Counting(guest.vmm.processes(), EVENTS))
         requests = figures_of(answer)["requests"]
         return {EVENTS[event]: n / requests for event, n in answer.counts.items() if event in EVENTS}
 

@@ -3,7 +3,7 @@ import subprocess
 
 from compare.report import summary
 
-COLOURS = ("#0b6e99", "#e3b505", "#d1603d", "#8a8d91")
+COLOURS = ("#0b6e99", "#e3b505", "#d1603d", "#8a8d91", "#86c5da")
 
 # Labels say operation, size, depth.  Axes are logarithmic: peers differ by tens of per cent or by tens of times.
 # file's name: (groups that begin so, figure, title, axis, factor)
@@ -80,7 +80,7 @@ STYLE = [
 def _panel_script(number, panel, data, axis, limits):
     """One panel; the first brings the key and the labels of the whole picture."""
     bars = [
-        f"$data{number} using {2 + 3 * i}:{3 + 3 * i}:{4 + 3 * i}:xtic(1) title {_quoted(peer)} lc rgb '{COLOURS[i % 4]}'"
+        f"$data{number} using {2 + 3 * i}:{3 + 3 * i}:{4 + 3 * i}:xtic(1) title {_quoted(peer)} lc rgb '{COLOURS[i % len(COLOURS)]}'"
         for i, peer in enumerate(panel[2])
     ]
     lines = [

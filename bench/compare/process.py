@@ -72,9 +72,9 @@ class Measured:
 
 
 class Counting:
-    """perf counting trace points of one process between begin() and end(); nothing where there is no perf."""
+    """perf counting trace points of some processes between begin() and end(); nothing where there is no perf."""
 
-    def __init__(self, pid, events):
+    def __init__(self, pids, events):
         self.perf = None
         if not shutil.which("perf"):
             return
@@ -82,7 +82,7 @@ class Counting:
         from_perf, self.answer = os.pipe()
         command = ["perf", "stat", "-x,", "-D", "-1", "--control", f"fd:{self.asked},{self.answer}", "-e", ",".join(events)]
         self.perf = subprocess.Popen(  # pylint: disable=consider-using-with
-            [*command, "-p", str(pid)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            [*command, "-p", ",".join(map(str, pids))], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, pass_fds=(self.asked, self.answer),
         )  # fmt: skip
         os.close(self.asked)

@@ -129,7 +129,7 @@ class VhostGroup:
 
     def count(self, place, cell):
         """System calls a request of the server, by perf in a run of its own."""
-        counting = Counting(place.server.pid, ["raw_syscalls:sys_enter"])
+        counting = Counting([place.server.pid], ["raw_syscalls:sys_enter"])
         counting.begin()
         got = self._client(place, "--seconds", str(self.context.seconds), *self.options[cell])
         calls = counting.end().get("raw_syscalls:sys_enter")
