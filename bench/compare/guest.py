@@ -227,7 +227,7 @@ class GuestGroup:
         initrd = folder / f"{peer}.initrd"
         if not initrd.exists():
             write_initrd(initrd, base_initrd(), {"early": JOB})
-        image = self.context.image(peer, self.backend)
+        image = self.context.image(self, peer)
         if peer in SANDBOXES:
             command = vmm_command(self.context, SANDBOXES[peer], self.cpus, self.backend, initrd, image)
         else:

@@ -101,7 +101,7 @@ class VhostGroup:
 
     def start(self, peer):
         folder = self.context.folder
-        socket, image = str(folder / f"{peer}.socket"), str(self.context.image(peer, self.backend))
+        socket, image = str(folder / f"{peer}.socket"), str(self.context.image(self, peer))
         if peer == "vmm":
             command = vmm_command(self.context.vmm, socket, self.backend, image)
         else:
