@@ -3,7 +3,8 @@ import subprocess
 
 from compare.report import summary
 
-COLOURS = ("#0b6e99", "#e3b505", "#d1603d", "#8a8d91", "#86c5da")
+COLOURS = {"vmm": "#0b6e99", "vmm no sandbox": "#86c5da"}
+OTHERS = ("#e3b505", "#d1603d", "#8a8d91")
 
 # Labels say operation, size, depth.  Axes are logarithmic: peers differ by tens of per cent or by tens of times.
 # file's name: (groups that begin so, figure, title, axis, factor)
@@ -57,15 +58,15 @@ def _layout(panels, terminal, path, title, about):
     """Size, title and margins: two panels a row, the title above, the one key below."""
     columns = min(2, len(panels))
     rows = (len(panels) + columns - 1) // columns
-    width, height = max(760 * columns, 900), 290 * rows + 120
+    width, height = max(760 * columns, 900), 290 * rows + 165
     return [
         f"set terminal {terminal} noenhanced size {width},{height} background 'white' font 'DejaVu Sans,11'",
         f"set output {_quoted(path)}",
-        f"set multiplot layout {rows},{columns} margins {75 / width:g},{1 - 15 / width:g},{95 / height:g},{1 - 90 / height:g} "
-        f"spacing {90 / width:g},{105 / height:g}",
+        f"set multiplot layout {rows},{columns} margins {85 / width:g},{1 - 15 / width:g},{140 / height:g},{1 - 90 / height:g} "
+        f"spacing {100 / width:g},{105 / height:g}",
         f"set label 1 {_quoted(title)} at screen 0.5,{1 - 24 / height:g} center font ',16'",
         f"set label 2 {_quoted(about)} at screen 0.5,{1 - 46 / height:g} center font ',10' textcolor rgb '#555555'",
-        f"set key at screen 0.5,{18 / height:g} center center horizontal samplen 1.5 width 2 font ',12'",
+        f"set key at screen 0.5,{34 / height:g} center center horizontal samplen 1.5 width 2 font ',12'",
     ]  # fmt: skip
 
 
@@ -77,15 +78,20 @@ STYLE = [
 ]  # fmt: skip
 
 
+def _colours(peers):
+    others = iter(OTHERS)
+    return [COLOURS.get(peer) or next(others) for peer in peers]
+
+
 def _panel_script(number, panel, data, axis, limits):
     """One panel; the first brings the key and the labels of the whole picture."""
     bars = [
-        f"$data{number} using {2 + 3 * i}:{3 + 3 * i}:{4 + 3 * i}:xtic(1) title {_quoted(peer)} lc rgb '{COLOURS[i % len(COLOURS)]}'"
-        for i, peer in enumerate(panel[2])
+        f"$data{number} using {2 + 3 * i}:{3 + 3 * i}:{4 + 3 * i}:xtic(1) title {_quoted(peer)} lc rgb '{colour}'"
+        for i, (peer, colour) in enumerate(zip(panel[2], _colours(panel[2])))
     ]
     lines = [
         f"$data{number} << EOD", *data, "EOD", f"set title {_quoted(panel[0])} offset 0,-0.4 font ',12'",
-        f"set ylabel {_quoted(axis)} offset 1,0", f"set yrange [{limits[0] / 1.5:g}:{limits[1] * 1.5:g}]", "plot " + ", ".join(bars),
+        f"set ylabel {_quoted(axis)} offset -0.5,0", f"set yrange [{limits[0] / 1.5:g}:{limits[1] * 1.5:g}]", "plot " + ", ".join(bars),
     ]  # fmt: skip
     return lines + (["unset key", "unset label 1", "unset label 2"] if number == 0 else [])
 
