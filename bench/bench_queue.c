@@ -147,7 +147,7 @@ static void run(void *ctx, unsigned thread, uint64_t n)
 		.setup = setup_##ident,                                                            \
 		.run = run,                                                                        \
 		.teardown = teardown,                                                              \
-		.args = { 1, 4, 16, 32, 64 }, /* requests a batch */                                   \
+		.args = { 1, 4, 16, 32, 64 }, /* requests a batch */                               \
 	}
 
 CASE(split_direct, "split/direct", 0, false, true);

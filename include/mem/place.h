@@ -9,6 +9,7 @@
  */
 #ifndef MEM_PLACE_H
 #define MEM_PLACE_H
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,10 @@ uint64_t place_page_bytes(enum gmem_pages pages);
 bool place_node_exists(int node);
 /* NUMA node of host CPU @cpu, PLACE_NODE_ANY: unknown. */
 int place_node_of_cpu(int cpu);
+/* Its other direction. False: the node or its CPUs are not known. */
+MUST_CHECK bool place_cpus_of_node(int node, cpu_set_t *out);
+/* Leave those of @set that @allowed has, too. True: that is a choice: some of @allowed, not all. */
+MUST_CHECK bool place_narrow(cpu_set_t *set, const cpu_set_t *allowed);
 /* Free huge pages of @bytes size on this host (-1: the size is not supported). */
 long place_free_hugepages(uint64_t bytes);
 /* Bind [addr, addr+len) to @node before it is touched. */

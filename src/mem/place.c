@@ -45,6 +45,27 @@ int place_node_of_cpu(int cpu)
 	return node < 0 ? PLACE_NODE_ANY : node;
 }
 
+bool place_cpus_of_node(int node, cpu_set_t *out)
+{
+	CPU_ZERO(out);
+	if (numa_available() < 0 || node < 0 || node > numa_max_node())
+		return false;
+	struct bitmask *mask = numa_allocate_cpumask();
+	bool is_known = mask && !numa_node_to_cpus(node, mask);
+	for (unsigned i = 0; is_known && i < CPU_SETSIZE && i < mask->size; i++)
+		if (numa_bitmask_isbitset(mask, i))
+			CPU_SET(i, out);
+	if (mask)
+		numa_bitmask_free(mask);
+	return is_known;
+}
+
+bool place_narrow(cpu_set_t *set, const cpu_set_t *allowed)
+{
+	CPU_AND(set, set, allowed);
+	return CPU_COUNT(set) && !CPU_EQUAL(set, allowed);
+}
+
 long place_free_hugepages(uint64_t bytes)
 {
 	char path[96];

@@ -179,24 +179,50 @@ static int config_spread_affinity(struct vm_config *c)
 	return 0;
 }
 
-/* mem numa=auto: the node all pinned vCPUs share. */
-static void config_pick_node(struct vm_config *c)
+/* The node that all vCPUs are pinned to. */
+static int config_node_of_vcpus(const struct vm_config *c)
 {
 	int node = PLACE_NODE_ANY;
-	for (unsigned i = 0; c->numa_auto && i < c->nr_cpus; i++) {
+	for (unsigned i = 0; i < c->nr_cpus; i++) {
 		if (!c->vcpu_affinity[i])
-			return;
+			return PLACE_NODE_ANY;
 		for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 			if (!CPU_ISSET(cpu, c->vcpu_affinity[i]))
 				continue;
 			int n = place_node_of_cpu((int)cpu);
 			if (node != PLACE_NODE_ANY && n != node)
-				return;
+				return PLACE_NODE_ANY;
 			node = n;
 		}
 	}
+	return node;
+}
+
+/* The workers of disks that have no CPUs of their own: on the node of vCPUs or memory. */
+static int config_place_workers(struct vm_config *c, int node)
+{
+	cpu_set_t allowed, near;
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) || !place_cpus_of_node(node, &near) ||
+	    !place_narrow(&near, &allowed))
+		return 0;
+	for (unsigned i = 0; i < c->nr_disks; i++) {
+		struct vm_disk_config *d = &c->disks[i];
+		if (d->cpus)
+			continue;
+		d->cpus = malloc(sizeof(*d->cpus));
+		if (!d->cpus)
+			return -ENOMEM;
+		*d->cpus = near;
+	}
+	return 0;
+}
+
+static int config_place(struct vm_config *c)
+{
+	int node = config_node_of_vcpus(c);
 	if (c->numa_auto)
 		c->place.node = node;
+	return config_place_workers(c, node == PLACE_NODE_ANY ? c->place.node : node);
 }
 
 static int config_check_cpus(struct config_builder *b)
@@ -244,7 +270,9 @@ int config_finish(struct config_builder *b)
 	if (err)
 		return err;
 	config_default_serial(c);
-	config_pick_node(c);
+	err = config_place(c);
+	if (err)
+		return err;
 	if (!c->params)
 		c->params = strdup("");
 	if (!c->kvm_device)

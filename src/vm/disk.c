@@ -35,6 +35,18 @@ uint16_t vm_disk_queue_size(const struct vm_disk_config *d)
 	return (uint16_t)(d->queue_size ? d->queue_size : DISK_QUEUE_SIZE);
 }
 
+/* Memory comes from the node of whoever touches it first: so be where the workers will be. */
+static int disk_create_near(struct vdev **out, struct gmem *mem, const struct blk_config *cfg)
+{
+	cpu_set_t mine;
+	bool moves = cfg->cpus && !sched_getaffinity(0, sizeof(mine), &mine) &&
+		     !sched_setaffinity(0, sizeof(*cfg->cpus), cfg->cpus);
+	int err = blk_create(out, mem, cfg);
+	if (moves)
+		(void)sched_setaffinity(0, sizeof(mine), &mine); /* refused: CPUs went offline */
+	return err;
+}
+
 int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_config *d,
 		   struct afile *f, const char *name, unsigned auto_queues)
 {
@@ -56,7 +68,7 @@ int vm_disk_create(struct vdev **out, struct gmem *mem, const struct vm_disk_con
 		.spin_ns = disk_spin_ns(d),
 	};
 	memcpy(cfg.serial, d->id, sizeof(cfg.serial));
-	return blk_create(out, mem, &cfg);
+	return disk_create_near(out, mem, &cfg);
 }
 
 enum vm_status vm_disk_failed(const struct vm_disk_config *d, int err)
