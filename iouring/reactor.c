@@ -46,7 +46,9 @@ const char *reactor_engine_name(const struct reactor *r)
 		[URING_COOP] = "io_uring (before 6.1)",
 		[URING_PLAIN] = "io_uring (before 5.19)",
 	};
-	return r->pool ? "pool" : rungs[r->ring.rung];
+	if (r->pool)
+		return r->has_no_memory ? "pool (out of memory)" : "pool";
+	return rungs[r->ring.rung];
 }
 
 /* --- mailbox --- */
@@ -273,16 +275,30 @@ void reactor_run(struct reactor *r)
 
 /* --- life --- */
 
+static int reactor_init_ring(struct reactor *r, const struct uring_sys *sys)
+{
+	int err = uring_init(&r->ring, r->cfg.entries, sys);
+	if (!err && r->cfg.has_file && uring_keep_file(&r->ring, r->cfg.file_fd))
+		r->kept_fd = r->cfg.file_fd;
+	return err;
+}
+
+/*
+ * Can the pool stand in? Also where a ring gets no memory: kernels before 5.12 lock it, which a
+ * limit of the user may forbid altogether (RLIMIT_MEMLOCK).
+ */
+static bool reactor_may_use_pool(int err)
+{
+	return err == -ENOSYS || err == -EPERM || err == -EACCES || err == -ENOMEM;
+}
+
 static int reactor_init_engine(struct reactor *r, const struct uring_sys *sys)
 {
-	int err = -ENOSYS;
 	if (r->cfg.engine != REACTOR_POOL) {
-		err = uring_init(&r->ring, r->cfg.entries, sys);
-		if (!err && r->cfg.has_file && uring_keep_file(&r->ring, r->cfg.file_fd))
-			r->kept_fd = r->cfg.file_fd;
-		bool is_denied = err == -ENOSYS || err == -EPERM || err == -EACCES;
-		if (r->cfg.engine == REACTOR_URING || !is_denied)
+		int err = reactor_init_ring(r, sys);
+		if (r->cfg.engine == REACTOR_URING || !reactor_may_use_pool(err))
 			return err;
+		r->has_no_memory = err == -ENOMEM;
 	}
 	unsigned nr = r->cfg.max_workers ? r->cfg.max_workers : REACTOR_POOL_THREADS;
 	return pool_create(&r->pool, nr);

@@ -37,7 +37,8 @@ struct reactor {
 	struct pool *pool; /* NULL: the ring */
 	const struct uring_sys *sys;
 	int mail_fd;
-	int kept_fd; /* file 0 of the ring; NO_FD: it keeps none */
+	int kept_fd;        /* file 0 of the ring; NO_FD: it keeps none */
+	bool has_no_memory; /* for a ring: hence the pool */
 	/* reactor's thread */
 	struct uring ring;
 	unsigned in_flight;   /* accepted, not done */

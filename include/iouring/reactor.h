@@ -4,8 +4,9 @@
  * Layer:   iouring
  * Threads: reactor_post, reactor_stop from any thread; everything else on the reactor's thread, or
  *          before reactor_run() starts there.
- * Errors:  negative errno. -ENOSYS, -EPERM: this host forbids io_uring. Operations report through
- *          their completion, always exactly once, never from inside the call that started them.
+ * Errors:  negative errno. -ENOSYS, -EPERM: this host forbids io_uring; -ENOMEM: it has no memory
+ *          for a ring. Operations report through their completion, always exactly once, never from
+ *          inside the call that started them.
  * Spec:    io_uring(7); docs/io.md, "Worker loop".
  *
  * One pass: poll every source -> submit and reap with at most one system call -> flush every
@@ -24,7 +25,7 @@ struct reactor; /* from reactor_create() to reactor_destroy() */
 
 /* Who performs the operations. */
 enum reactor_engine {
-	REACTOR_AUTO,  /* io_uring, or the pool where io_uring is missing or forbidden */
+	REACTOR_AUTO, /* io_uring, or the pool where that is missing, forbidden or gets no memory */
 	REACTOR_URING, /* io_uring or fail */
 	REACTOR_POOL,  /* threads that call pread and pwrite: slow, everywhere */
 };
@@ -158,7 +159,7 @@ const struct reactor_stats *reactor_stats_of(const struct reactor *r);
  * disk has room. Any thread.
  */
 bool reactor_is_writing(const struct reactor *r);
-/* For people: "io_uring", "pool", ... */
+/* For people: "io_uring", "pool", "pool (out of memory)", ... At most 23 bytes. */
 const char *reactor_engine_name(const struct reactor *r);
 
 #endif

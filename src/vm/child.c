@@ -156,7 +156,7 @@ static enum vm_status child_make_slow(struct vm *vm, const struct zygote_child *
 	cfg.name = name;
 	int err = vworker_create(&vm->io, &cfg);
 	if (err)
-		return vm_io_failed(err);
+		return vm_fail_errno(err, "starting an I/O thread");
 	if (child_is_rng(vm, c->dev))
 		err = rng_create(out, NULL, vm->io, NULL);
 	else

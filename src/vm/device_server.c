@@ -118,6 +118,9 @@ static enum vm_status device_make_block(struct vhost_user_server **out,
 			afile_close(&f);
 		return vm_disk_failed(d, err);
 	}
+	struct blk_info info;
+	blk_info(dev, &info);
+	(void)vm_tell_engine(info.engine);
 	err = vhost_user_server_create(out, dev);
 	if (err)
 		vdev_destroy(dev);

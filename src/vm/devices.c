@@ -27,20 +27,11 @@ static void user_quit(void *ctx)
 
 /* --- the worker of everything that is not a disk --- */
 
-enum vm_status vm_io_failed(int err)
-{
-	if (err == -ENOSYS || err == -EPERM)
-		return vm_fail(VM_EXIT_HOST,
-			       "this host forbids io_uring; allow it with 'sysctl "
-			       "kernel.io_uring_disabled=0' or in the container's seccomp profile");
-	return vm_fail_errno(err, "starting an I/O thread");
-}
-
 enum vm_status vm_io_build(struct vm *vm)
 {
 	struct vworker_config cfg = { .name = "vmm-io", .entries = IO_RING_ENTRIES };
 	int err = vworker_create(&vm->io, &cfg);
-	return err ? vm_io_failed(err) : VM_EXIT_OK;
+	return err ? vm_fail_errno(err, "starting an I/O thread") : VM_EXIT_OK;
 }
 
 void vm_io_undo(struct vm *vm)
@@ -331,6 +322,17 @@ static enum vm_status vdevs_add_vhost(struct vm *vm, unsigned i)
 	return err ? vm_fail_errno(err, "plugging a vhost-user device") : st;
 }
 
+/* Once for the machine: where one ring cannot be, mostly none can. */
+static void vdevs_tell_engine(struct vm *vm)
+{
+	bool is_told = vm_tell_engine(reactor_engine_name(vworker_reactor(vm->io)));
+	for (unsigned i = 0; i < vm->c->nr_disks && !is_told; i++) {
+		struct vm_device_info info;
+		vm->device_ops[i]->info(vm, i, &info);
+		is_told = vm_tell_engine(info.disk.engine);
+	}
+}
+
 enum vm_status vm_vdevs_build(struct vm *vm)
 {
 	unsigned nr = vm_nr_children(vm->c);
@@ -350,6 +352,7 @@ enum vm_status vm_vdevs_build(struct vm *vm)
 		if (st)
 			return st;
 	}
+	vdevs_tell_engine(vm);
 	return vm_children_check(vm);
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include "base/log.h"
 #include "base/num.h"
 #include "vm_priv.h"
 
@@ -79,4 +80,18 @@ enum vm_status vm_disk_failed(const struct vm_disk_config *d, int err)
 		       "--%s: %s: these settings do not go together on this host; leave "
 		       "out direct, block-size or cpus",
 		       d->option, d->path ? d->path : "null");
+}
+
+bool vm_tell_engine(const char *engine)
+{
+	if (strncmp(engine, "pool", 4) != 0)
+		return false;
+	if (strstr(engine, "memory"))
+		log_info("no memory for io_uring: threads do the I/O, which costs more CPU time; "
+			 "raise the limit of locked memory with 'ulimit -l', or the cgroup's");
+	else
+		log_info("this host forbids io_uring: threads do the I/O, which costs more CPU "
+			 "time; allow it with 'sysctl kernel.io_uring_disabled=0' or in the "
+			 "container's seccomp profile");
+	return true;
 }

@@ -156,6 +156,8 @@ MUST_CHECK int vm_disk_create(struct vdev **out, struct gmem *mem, const struct 
 uint16_t vm_disk_queue_size(const struct vm_disk_config *d);
 /* Word why that failed. */
 enum vm_status vm_disk_failed(const struct vm_disk_config *d, int err);
+/* Tell (at level info) when @engine is not io_uring, and what to do. True: it was worth telling. */
+bool vm_tell_engine(const char *engine);
 /* children.c: the devices' processes */
 enum vm_status vm_zygote_build(struct vm *vm);
 void vm_zygote_undo(struct vm *vm);
@@ -193,8 +195,6 @@ unsigned vm_nr_consoles(const struct vm_config *c);
 MUST_CHECK int vm_console_create(struct vdev **out, struct vm *vm, const struct zygote_gift *g);
 /* What the ports of this machine have to hand to it. */
 void vm_console_gift(const struct vm *vm, struct zygote_gift *g);
-/* Word why an I/O thread could not be made. */
-enum vm_status vm_io_failed(int err);
 enum vm_status vm_io_build(struct vm *vm);
 void vm_io_undo(struct vm *vm);
 enum vm_status vm_ports_build(struct vm *vm);
