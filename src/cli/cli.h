@@ -9,6 +9,8 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+struct config_builder;
+
 struct cli_command {
 	const char *name;
 	const char *synopsis; /* after the name */
@@ -31,6 +33,12 @@ int cmd_device_list(int argc, char **argv);
 int cmd_device_restart(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
+
+/*
+ * The exit status for options that were refused with @err, and the one line of @b, or for want of
+ * memory. What was refused before it came to @b has been told.
+ */
+int cli_refused(const struct config_builder *b, int err);
 
 /* What `vmm COMMAND --help` prints. */
 void help_print(const struct cli_command *c);

@@ -90,11 +90,7 @@ int cmd_device(int argc, char **argv)
 	}
 	config_init(&c);
 	int err = device_parse(&b, &e, argc - 1, argv + 1);
-	int status = VM_EXIT_USAGE;
-	if (!err)
-		status = (int)device_serve_block(&c.disks[0], &e);
-	else if (b.err.text[0])
-		log_error("%s", b.err.text);
+	int status = err ? cli_refused(&b, err) : (int)device_serve_block(&c.disks[0], &e);
 	config_fini(&c);
 	return status;
 }

@@ -5,7 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/compiler.h"
+#include "base/host_err.h"
+#include "base/log.h"
 #include "cli.h"
+#include "vm/config.h"
 #include "vm/vm.h"
 
 const struct cli_command cli_commands[] = {
@@ -48,6 +51,15 @@ const struct cli_command *cli_find(const char *name)
 		if (!strcmp(cli_commands[i].name, name))
 			return &cli_commands[i];
 	return NULL;
+}
+
+int cli_refused(const struct config_builder *b, int err)
+{
+	if (b->err.text[0])
+		log_error("%s", b->err.text);
+	else if (err == -ENOMEM)
+		log_error("the command line: %s%s", strerror(ENOMEM), host_err_remedy(err));
+	return host_err_is(err) ? VM_EXIT_HOST : VM_EXIT_USAGE;
 }
 
 int cmd_version(int argc, char **argv)

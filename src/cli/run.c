@@ -1,5 +1,4 @@
 /* run.c - `vmm run`: the command line becomes a configuration, the configuration a VM. */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,13 +94,7 @@ int cmd_run(int argc, char **argv)
 	struct config_builder b = { .c = &c, .origin = CONFIG_FROM_ARGS };
 	config_init(&c);
 	int err = run_parse(&b, argc, argv);
-	int status = VM_EXIT_USAGE;
-	if (err == -ENOMEM && !b.err.text[0])
-		log_error("out of memory");
-	else if (err)
-		log_error("%s", b.err.text);
-	else
-		status = (int)vm_run(&c);
+	int status = err ? cli_refused(&b, err) : (int)vm_run(&c);
 	config_fini(&c);
 	return status;
 }

@@ -68,8 +68,8 @@ static enum vm_status bench_make_image(const struct bench_config *cfg, int *out)
 		return vm_fail(VM_EXIT_USAGE, "--dir: %s: is too long; give another", cfg->folder);
 	CLEANUP(fd_cleanup) int fd = mkostemp(path, O_CLOEXEC);
 	if (fd < 0)
-		return vm_fail(VM_EXIT_USAGE, "--dir: %s: %s; give a folder for a file of 256 MiB",
-			       cfg->folder, strerror(errno));
+		return vm_fail_named(-errno, "--dir", cfg->folder,
+				     "give a folder for a file of 256 MiB");
 	(void)unlink(path); /* just made */
 	if (!fstatfs(fd, &fs) && fs.f_type == TMPFS_MAGIC)
 		log_warn("--dir: %s is in memory (tmpfs): its figures say little about disks",

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "base/err.h"
+#include "base/host_err.h"
 #include "vm/config.h"
 
 static int json_scalar(const json_t *v, char *out, size_t cap)
@@ -83,13 +84,23 @@ static int json_member(struct config_builder *b, const char *key, json_t *v)
 	return 0;
 }
 
+/* -EINVAL, or what the host failed with. */
+static int json_refuse(struct config_builder *b, const char *path, int err)
+{
+	bool is_host = host_err_is(err);
+	const char *remedy = is_host ? host_err_remedy(err)
+				     : "; check the path and its permissions";
+	(void)config_fail(b, "%s: %s%s", path, strerror(-err), remedy); /* it is -EINVAL */
+	return is_host ? err : -EINVAL;
+}
+
 /* Opened without waiting for a writer: a FIFO is refused, not read. */
 static int json_open(struct config_builder *b, const char *path)
 {
 	struct stat st;
 	CLEANUP(fd_cleanup) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return config_fail(b, "%s: %s", path, strerror(errno));
+		return json_refuse(b, path, -errno);
 	if (!S_ISREG(st.st_mode))
 		return config_fail(b, "%s: not a regular file; give a JSON file", path);
 	return take_fd(fd);
@@ -102,6 +113,8 @@ int config_load_file(struct config_builder *b, const char *path)
 	if (fd < 0)
 		return fd;
 	json_t *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &je);
+	if (!root && !*je.text) /* want of memory, where the library can tell it */
+		return json_refuse(b, path, -ENOMEM);
 	if (!root)
 		return config_fail(b, "%s:%d:%d: %s", path, je.line, je.column, je.text);
 	int err = 0;

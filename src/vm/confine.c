@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "base/host_err.h"
 #include "base/log.h"
 #include "jail.h"
 #include "sandbox.h"
@@ -77,7 +78,7 @@ enum vm_status vm_confine(struct vm *vm)
 	if (!confine_rights())
 		lacks |= JAIL_RIGHTS;
 	int err = confine_calls(vm);
-	if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
+	if (host_err_is(err))
 		return vm_fail_errno(err, "making lists of system calls"); /* no refusal */
 	if (err)
 		lacks |= JAIL_SYSCALLS;

@@ -41,6 +41,13 @@ void vm_io_undo(struct vm *vm)
 
 /* --- serial ports and consoles: the host's end --- */
 
+/* A pseudo-terminal and the system log have no path that could be wrong. */
+static enum vm_status ports_failed(const struct vm_serial_config *s, int err, const char *why)
+{
+	bool is_named = s->path || s->input;
+	return vm_fail_named(err, "--serial", why, is_named ? "check the path" : NULL);
+}
+
 enum vm_status vm_ports_build(struct vm *vm)
 {
 	int err = terminal_open(&vm->terminal, user_quit, vm);
@@ -51,7 +58,7 @@ enum vm_status vm_ports_build(struct vm *vm)
 		char why[ENDPOINT_WHY];
 		err = endpoint_open(&vm->ports[i], s, vm->terminal, vm->c->syslog_tag, why);
 		if (err)
-			return vm_fail(VM_EXIT_USAGE, "--serial: %s; check the path", why);
+			return ports_failed(s, err, why);
 	}
 	return VM_EXIT_OK;
 }

@@ -19,8 +19,8 @@
 
 static int endpoint_why(char *why, int err, const char *what, const char *path)
 {
-	(void)snprintf(why, ENDPOINT_WHY, "%s%s%s: %s", what, path ? " " : "", path ? path : "",
-		       strerror(-err)); /* cut is fine */
+	(void)snprintf(why, ENDPOINT_WHY, "%s%s%s", what, path ? " " : "",
+		       path ? path : ""); /* cut is fine */
 	return err;
 }
 

@@ -3,7 +3,7 @@
  *
  * Layer:   vm
  * Threads: control thread; type=syslog has a thread of its own.
- * Errors:  negative errno, with a reason for a person in @why.
+ * Errors:  negative errno, with what could not be done in @why, for a person.
  * Spec:    docs/config.md, "Serial".
  */
 #ifndef VM_ENDPOINT_H

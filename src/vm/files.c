@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "base/host_err.h"
 #include "base/num.h"
 #include "vm_priv.h"
 
@@ -15,39 +16,34 @@
 #define DISK_LOCK_TICK_NS (2 * 1000 * 1000ull)
 
 /* Open @path for reading; only regular files will do. A FIFO must not make us wait. */
-static int files_open(const char *option, const char *path, uint64_t *bytes)
+static enum vm_status files_open(int *out, const char *option, const char *path, uint64_t *bytes)
 {
 	struct stat st;
 	CLEANUP(fd_cleanup) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		int err = errno;
-		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: %s; check the path and its permissions",
-			      option, path, strerror(err));
-		return -err;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: %s; give a regular file", option, path,
-			      S_ISDIR(st.st_mode) ? "is a directory" : "is not a file");
-		return -EINVAL;
-	}
-	if (!st.st_size) {
-		(void)vm_fail(VM_EXIT_USAGE, "%s: %s: is empty; give the file that was meant",
-			      option, path);
-		return -EINVAL;
-	}
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return vm_fail_named(-errno, option, path, "check the path and its permissions");
+	if (!S_ISREG(st.st_mode))
+		return vm_fail(VM_EXIT_USAGE, "%s: %s: %s; give a regular file", option, path,
+			       S_ISDIR(st.st_mode) ? "is a directory" : "is not a file");
+	if (!st.st_size)
+		return vm_fail(VM_EXIT_USAGE, "%s: %s: is empty; give the file that was meant",
+			       option, path);
 	if (bytes)
 		*bytes = (uint64_t)st.st_size;
-	return take_fd(fd);
+	*out = take_fd(fd);
+	return VM_EXIT_OK;
 }
 
 static enum vm_status files_open_kernel(struct vm *vm)
 {
 	const struct vm_config *c = vm->c;
 	const char *why = "not a kernel";
-	vm->files.kernel = files_open("kernel", c->kernel, NULL);
-	if (vm->files.kernel < 0)
-		return VM_EXIT_USAGE;
+	enum vm_status st = files_open(&vm->files.kernel, "kernel", c->kernel, NULL);
+	if (st)
+		return st;
 	int err = machine_probe_kernel(&vm->files.kernel_info, vm->files.kernel, &why);
+	if (host_err_is(err))
+		return vm_fail_named(err, "kernel", c->kernel, NULL);
 	if (err)
 		return vm_fail(VM_EXIT_USAGE,
 			       "kernel: %s: %s; give an x86_64 bzImage or ELF vmlinux", c->kernel,
@@ -59,6 +55,10 @@ static enum vm_status files_open_kernel(struct vm *vm)
 static enum vm_status files_disk_error(const struct vm_disk_config *d, int err)
 {
 	const char *why = strerror(-err), *remedy = "check the path";
+	char option[40];
+	(void)snprintf(option, sizeof(option), "--%s", d->option); /* fits */
+	if (host_err_is(err))
+		return vm_fail_named(err, option, d->path, NULL);
 	switch (err) {
 	case -EISDIR:
 	case -EINVAL:
@@ -79,12 +79,10 @@ static enum vm_status files_disk_error(const struct vm_disk_config *d, int err)
 		why = "is in use by another VM";
 		remedy = "stop that one, or attach it read-only in both";
 		break;
-	case -EMFILE:
-		return vm_fail_errno(err, d->path);
 	default:
 		break;
 	}
-	return vm_fail(VM_EXIT_USAGE, "--%s: %s: %s; %s", d->option, d->path, why, remedy);
+	return vm_fail(VM_EXIT_USAGE, "%s: %s: %s; %s", option, d->path, why, remedy);
 }
 
 /* Formats whose header would be taken for data, to the user's surprise. */
@@ -248,33 +246,22 @@ static void files_let_go(struct vm *vm)
 
 static enum vm_status files_open_tables(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->c->nr_acpi_tables; i++) {
-		vm->files.tables[i] = files_open("--acpi-table", vm->c->acpi_tables[i], NULL);
-		if (vm->files.tables[i] < 0)
-			return VM_EXIT_USAGE;
-	}
-	return VM_EXIT_OK;
+	enum vm_status st = VM_EXIT_OK;
+	for (unsigned i = 0; i < vm->c->nr_acpi_tables && !st; i++)
+		st = files_open(&vm->files.tables[i], "--acpi-table", vm->c->acpi_tables[i], NULL);
+	return st;
 }
 
 enum vm_status vm_files_open(struct vm *vm)
 {
 	const struct vm_config *c = vm->c;
-	if (c->kernel) {
-		enum vm_status st = files_open_kernel(vm);
-		if (st)
-			return st;
-	}
-	if (c->initrd) {
-		vm->files.initrd = files_open("--initrd", c->initrd, &vm->files.initrd_bytes);
-		if (vm->files.initrd < 0)
-			return VM_EXIT_USAGE;
-	}
-	if (c->bios) {
-		vm->files.bios = files_open("--bios", c->bios, NULL);
-		if (vm->files.bios < 0)
-			return VM_EXIT_USAGE;
-	}
-	enum vm_status st = files_open_tables(vm);
+	enum vm_status st = c->kernel ? files_open_kernel(vm) : VM_EXIT_OK;
+	if (!st && c->initrd)
+		st = files_open(&vm->files.initrd, "--initrd", c->initrd, &vm->files.initrd_bytes);
+	if (!st && c->bios)
+		st = files_open(&vm->files.bios, "--bios", c->bios, NULL);
+	if (!st)
+		st = files_open_tables(vm);
 	for (unsigned i = 0; !st && i < c->nr_disks; i++)
 		st = files_open_disk(vm, i);
 	files_let_go(vm);

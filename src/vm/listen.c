@@ -15,6 +15,12 @@ static enum vm_status listen_refused(const char *path, const char *why)
 	return vm_fail(VM_EXIT_USAGE, "--socket: %s: %s", path, why);
 }
 
+static enum vm_status listen_failed(const char *path, int err)
+{
+	return vm_fail_named(err, "--socket", path,
+			     "give a path in a folder that exists and may be written");
+}
+
 /* A socket that nobody listens on any more is in the way; anything else is none of our business. */
 static enum vm_status listen_clear(const struct sockaddr_un *a)
 {
@@ -30,7 +36,7 @@ static enum vm_status listen_clear(const struct sockaddr_un *a)
 		return listen_refused(a->sun_path,
 				      "is in use by another process; give another path");
 	if (unlink(a->sun_path))
-		return listen_refused(a->sun_path, strerror(errno));
+		return listen_failed(a->sun_path, -errno);
 	return VM_EXIT_OK;
 }
 
@@ -63,11 +69,11 @@ enum vm_status listen_at(const char *path, int backlog, mode_t mode, int *out,
 		return vm_fail_errno(-errno, "making a socket");
 	/* the file gets its mode from the descriptor: there is no moment at which others may */
 	if (fchmod(fd, mode) || bind(fd, (const struct sockaddr *)&a, sizeof(a)))
-		return listen_refused(a.sun_path, strerror(errno));
+		return listen_failed(a.sun_path, -errno);
 	int err = listen(fd, backlog) || lstat(a.sun_path, &st) ? -errno : 0;
 	if (err) {
 		(void)unlink(a.sun_path); /* or somebody else has */
-		return listen_refused(a.sun_path, strerror(-err));
+		return listen_failed(a.sun_path, err);
 	}
 	*place = (struct listen_place){ .dev = st.st_dev, .ino = st.st_ino, .made = st.st_mtim };
 	memcpy(place->path, a.sun_path, sizeof(place->path));

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
+#include "base/host_err.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "vm_priv.h"
@@ -20,7 +21,7 @@ static enum vm_status host_no_kvm(const struct vm_config *c, int err)
 			 "the firmware";
 	if (err == -EACCES || err == -EPERM)
 		remedy = "join the group kvm, or run as root";
-	if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
+	if (host_err_is(err))
 		return vm_fail_errno(err, c->kvm_device);
 	if (err == -EPROTO)
 		return vm_fail(VM_EXIT_HOST, "%s: lacks %s; a newer kernel is needed",

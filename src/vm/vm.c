@@ -3,10 +3,7 @@
  */
 #include "vm/vm.h"
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "base/log.h"
 #include "sync/rcu.h"
 #include "vm_priv.h"
@@ -44,38 +41,6 @@ static const struct vm_stage vm_stages[] = {
 	{ "load", vm_load_build, NULL },
 	{ "cpus", vm_cpus_build, vm_cpus_undo },
 };
-
-enum vm_status vm_fail(enum vm_status status, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut is fine */
-	va_end(ap);
-	log_error("%s", text);
-	return status;
-}
-
-enum vm_status vm_fail_errno(int err, const char *what)
-{
-	static const struct {
-		int err;
-		const char *remedy;
-	} known[] = {
-		{ -EMFILE, "; raise the limit with 'ulimit -n'" },
-		{ -ENFILE, "; the host is out of file descriptors (fs.file-max)" },
-		{ -ENOMEM,
-		  "; give the guest less memory, or raise 'ulimit -v' and the cgroup's limit" },
-		{ -EFBIG,
-		  "; raise the limit of file sizes with 'ulimit -f': guest memory is a file" },
-		{ -EAGAIN, "; raise the limit of threads with 'ulimit -u' or pids.max" },
-	};
-	const char *remedy = "";
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (known[i].err == err)
-			remedy = known[i].remedy;
-	return vm_fail(VM_EXIT_HOST, "%s: %s%s", what, strerror(-err), remedy);
-}
 
 void vm_post_event(struct vm *vm, enum vm_event e)
 {

@@ -108,10 +108,16 @@ struct vm {
  */
 enum vm_event { VM_EVENT_POWEROFF = 1, VM_EVENT_RESET, VM_EVENT_CRASH, VM_EVENT_STOP };
 
-/* One line on standard error; returns @status. */
+/* fail.c: one line on standard error; returns @status. */
 enum vm_status vm_fail(enum vm_status status, const char *fmt, ...) PRINTF(2, 3);
 /* The same for a host call that failed: adds what errno says and, for limits, the remedy. */
 enum vm_status vm_fail_errno(int err, const char *what);
+/*
+ * The same for something that the user named, @name with @option, and that cannot be had. Who is to
+ * blame decides the status: the host where host_err_is(@err) says so, else the name, and @remedy is
+ * said. NULL for that: the user named nothing that could be wrong.
+ */
+enum vm_status vm_fail_named(int err, const char *option, const char *name, const char *remedy);
 /* Tell the control thread; only the first event counts. Any thread. */
 void vm_post_event(struct vm *vm, enum vm_event e);
 
