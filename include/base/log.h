@@ -28,6 +28,18 @@ void log_at(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 #define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /*
+ * Memory that several processes share (mmap(2), MAP_SHARED): an error in the very words of another
+ * that one of them said less than LOG_SAID_S ago is not said again. Zero-initialised is ready to
+ * use. NULL, as at start: everything is said. Not while another thread has an error to say.
+ */
+#define LOG_SAID_LINES 16
+#define LOG_SAID_S     10
+struct log_said {
+	_Atomic uint64_t lines[LOG_SAID_LINES]; /* hash, second: 32 bits each */
+};
+void log_share_errors(struct log_said *said);
+
+/*
  * Rate limit for what a guest can provoke: at most LOG_RATE_BURST messages in a second per limiter.
  * Zero-initialised is ready to use.
  */

@@ -18,6 +18,39 @@ enum log_level log_get_level(void)
 	return (enum log_level)atomic_load_explicit(&log_level_now, memory_order_relaxed);
 }
 
+static struct log_said *_Atomic log_said_lines;
+
+void log_share_errors(struct log_said *said)
+{
+	atomic_store_explicit(&log_said_lines, said, memory_order_relaxed);
+}
+
+static uint64_t log_second(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec;
+}
+
+/* Did somebody just say @line? Else it is noted as said. FNV-1a; 0 is no line's. */
+static bool log_was_said(struct log_said *said, const char *line, size_t len)
+{
+	uint32_t hash = 2166136261u, now = (uint32_t)log_second();
+	for (size_t i = 0; i < len; i++)
+		hash = (uint32_t)((hash ^ (uint8_t)line[i]) * 16777619ull);
+	hash |= 1;
+	_Atomic uint64_t *slot = &said->lines[(hash >> 1) % LOG_SAID_LINES];
+	uint64_t ours = (uint64_t)hash << 32 | now;
+	/* relaxed: nothing but the line depends on it */
+	uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
+	do {
+		if (old >> 32 == hash && now - (uint32_t)old < LOG_SAID_S)
+			return true;
+	} while (!atomic_compare_exchange_weak_explicit(slot, &old, ours, memory_order_relaxed,
+							memory_order_relaxed));
+	return false;
+}
+
 void log_at(enum log_level level, const char *fmt, ...)
 {
 	if (level > log_get_level())
@@ -32,15 +65,16 @@ void log_at(enum log_level level, const char *fmt, ...)
 		return;
 	at += (size_t)n < sizeof(line) - at - 1 ? (size_t)n : sizeof(line) - at - 2;
 	line[at++] = '\n';
+	struct log_said *said = atomic_load_explicit(&log_said_lines, memory_order_relaxed);
+	if (level == LOG_LEVEL_ERROR && said && log_was_said(said, line, at))
+		return;
 	ssize_t ignored = write(STDERR_FILENO, line, at);
 	(void)ignored; /* nowhere left to say it */
 }
 
 bool log_rate_ok(struct log_rate *r)
 {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	uint64_t now = (uint64_t)ts.tv_sec;
+	uint64_t now = log_second();
 	if (atomic_load_explicit(&r->second, memory_order_relaxed) != now) {
 		atomic_store_explicit(&r->second, now, memory_order_relaxed);
 		atomic_store_explicit(&r->used, 0, memory_order_relaxed);

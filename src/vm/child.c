@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,6 +37,15 @@ static enum sandbox_role child_role(const struct vm *vm, unsigned dev)
 	if (child_is_disk(vm, dev))
 		return SANDBOX_BLOCK;
 	return child_is_rng(vm, dev) ? SANDBOX_RNG : SANDBOX_CONSOLE;
+}
+
+/* Before anything of the guest's is read: nobody shall silence another device. */
+static void child_unshare_errors(struct vm *vm)
+{
+	log_share_errors(NULL);
+	if (vm->said)
+		(void)munmap(vm->said, sizeof(*vm->said)); /* cannot fail: it is ours */
+	vm->said = NULL;
 }
 
 /* The lists of all that will live below the zygote are made here, once. */
@@ -239,6 +249,7 @@ static int child_serve(void *ctx, const struct zygote_child *c)
 		st = child_make(vm, c, &s);
 	if (st)
 		return (int)st;
+	child_unshare_errors(vm);
 	thread_set_prologue(NULL); /* threads to come inherit the list of who makes them */
 	if (vm->has_lists && sandbox_enter(SANDBOX_SERVER, false))
 		return VM_EXIT_HOST;

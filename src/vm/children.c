@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "base/err.h"
 #include "base/le.h"
 #include "base/log.h"
@@ -46,6 +47,18 @@ static void main_thread_prologue(void)
 	(void)jail_drop_rights(); /* vm_confine() says if main could not */
 }
 
+/*
+ * What all devices lack, and main perhaps too, is said by one of them. Where there is no memory for
+ * that, each says it.
+ */
+static void main_share_errors(struct vm *vm)
+{
+	void *p = mmap(NULL, sizeof(*vm->said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	vm->said = p == MAP_FAILED ? NULL : p;
+	log_share_errors(vm->said);
+}
+
 enum vm_status vm_zygote_build(struct vm *vm)
 {
 	char names[VM_MAX_VDEVS][16];
@@ -55,6 +68,7 @@ enum vm_status vm_zygote_build(struct vm *vm)
 		return VM_EXIT_OK;
 	/* further arenas read a setting of the host when they shrink, which no list allows */
 	(void)mallopt(M_ARENA_MAX, 1);
+	main_share_errors(vm);
 	for (unsigned i = 0; i < nr; i++) {
 		child_name(vm, i, names[i]);
 		list[i] = names[i];
@@ -76,6 +90,9 @@ void vm_zygote_undo(struct vm *vm)
 {
 	thread_set_prologue(NULL);
 	zygote_destroy(vm->zygote);
+	log_share_errors(NULL);
+	if (vm->said)
+		(void)munmap(vm->said, sizeof(*vm->said)); /* cannot fail: it is ours */
 }
 
 /* As struct vhost_front_config wants it: is it worth asking again? */

@@ -13,6 +13,7 @@
 #include "arch/hv.h"
 #include "arch/machine.h"
 #include "base/compiler.h"
+#include "base/log.h"
 #include "bus/bus.h"
 #include "bus/pci.h"
 #include "dev/platform.h"
@@ -69,6 +70,7 @@ struct vm {
 	struct pci_host pci_host;
 	struct pci_bus *pci;
 	struct zygote *zygote; /* NULL: all devices live in this process */
+	struct log_said *said; /* shared with the processes of devices until they are ready */
 	struct vworker *io;    /* serial ports and slow devices */
 	struct terminal *terminal;
 	struct endpoint ports[2 * VM_NR_SERIAL];

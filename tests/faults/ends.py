@@ -83,12 +83,13 @@ class End:
 
     @staticmethod
     def clear(lines, several):
-        """Whether there is a line, and each is vmm's; more than one only if @several."""
-        return bool(lines) and all(line.startswith("vmm: ") for line in lines) and (several or len(lines) == 1)
+        """Whether there is a line, each is vmm's, and none is said twice; more than one only if @several."""
+        ours = bool(lines) and all(line.startswith("vmm: ") for line in lines)
+        return ours and len(set(lines)) == len(lines) and (several or len(lines) == 1)
 
     def problems(self, ends=ENDS, before=None, after=None, several=False):
-        """What is wrong with it: a list of lines. @before and @after: the files in its folder. @several: each of
-        its processes may say what it lacks."""
+        """What is wrong with it: a list of lines. @before and @after: the files in its folder. @several: its
+        processes may say what they lack, but nothing twice."""
         found = []
         lines = [line for line in self.err.splitlines() if line.strip()]
         if self.status is None:

@@ -4,7 +4,7 @@ usage: python3 -m faults.limits VMM GUEST
 
 Each limit is tried with every value from almost nothing to enough. Every run must end by itself and say in one line
 what was missing; where it can do without, the guest runs. All of it is done twice: with devices in the main process, and
-with each in a process of its own, where each of them may say what it lacks.
+with each in a process of its own, where what several lack is said once.
 """
 import ctypes
 import os
