@@ -148,6 +148,13 @@ static UNUSED int32_t rig_result(struct rig_op *o)
 	return o->res;
 }
 
+/* What was queued last. */
+static UNUSED const struct io_uring_sqe *last_entry(const struct reactor *r)
+{
+	const struct io_uring_sq *sq = &r->ring.io.sq;
+	return &sq->sqes[(sq->sqe_tail - 1) & sq->ring_mask];
+}
+
 /* Run @tests (an array) once per kind; the number of failures. */
 #define rig_run_all(tests)                                                                         \
 	({                                                                                         \

@@ -76,4 +76,31 @@ static inline int add_long(struct fixture *f, unsigned nr, uint64_t table)
 	return id;
 }
 
+static const uint64_t all_features[] = {
+	0,
+	GUEST_FEATURES,
+	GUEST_PACKED,
+	GUEST_FEATURES | GUEST_PACKED,
+};
+
+/* Run @body with each ring format, with and without indirect tables and event indices. */
+static inline void on_every_ring(uint16_t size, void (*body)(struct fixture *f, bool is_indirect))
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(all_features); i++) {
+		struct fixture f;
+		bool can_indirect = all_features[i] & (1ull << VIRTIO_RING_F_INDIRECT_DESC);
+		for (int indirect = 0; indirect <= can_indirect; indirect++) {
+			fixture_init(&f, size, all_features[i]);
+			body(&f, indirect);
+			fixture_fini(&f);
+		}
+	}
+}
+
+static const struct guest_buf three[] = {
+	{ BUF, 16, false },
+	{ BUF + 0x1000, 4096, true },
+	{ BUF + 0x10, 1, true },
+};
+
 #endif

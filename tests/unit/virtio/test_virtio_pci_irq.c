@@ -1,0 +1,193 @@
+/* test_virtio_pci_irq.c - the PCI transport: interrupts by MSI-X and by line, and the window. */
+#include "unit/virtio/pci_fixture.h"
+
+/* --- interrupts --- */
+
+static void vectors_that_do_not_exist_read_back_as_none(void **state)
+{
+	struct fixture *f = *state;
+	enable_msix(f);
+	put(f, R_CONFIG_VECTOR, NR_VECTORS - 1, 2);
+	assert_int_equal(get(f, R_CONFIG_VECTOR, 2), NR_VECTORS - 1);
+	put(f, R_CONFIG_VECTOR, NR_VECTORS, 2);
+	assert_int_equal(get(f, R_CONFIG_VECTOR, 2), 0xffff);
+	put(f, R_QUEUE_VECTOR, 0x8000, 2);
+	assert_int_equal(get(f, R_QUEUE_VECTOR, 2), 0xffff);
+	f->chip.max_routes = 1; /* vector 3 has the only one */
+	put(f, R_QUEUE_VECTOR, 1, 2);
+	assert_int_equal(get(f, R_QUEUE_VECTOR, 2), 0xffff);
+	put(f, R_QUEUE_VECTOR, NR_VECTORS - 1, 2); /* sharing needs no more */
+	assert_int_equal(get(f, R_QUEUE_VECTOR, 2), NR_VECTORS - 1);
+}
+
+static void msix_vectors_carry_the_signals(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(f->fake.wires_changes, 0);
+	enable_msix(f);
+	assert_true(f->fake.wires_changes);
+	put(f, R_CONFIG_VECTOR, 0, 2);
+	go_live(f);
+	assert_false(notifier_has_fn(f->fake.setup[0].call));
+	for (uint16_t i = 0; i < 2; i++) {
+		put(f, R_QUEUE_SELECT, i, 2);
+		put(f, R_QUEUE_VECTOR, i + 1u, 2);
+	}
+	unsigned wired = 0;
+	for (unsigned gsi = 0; gsi < FAKE_GSIS; gsi++)
+		wired += (unsigned)f->chip.wires[gsi];
+	assert_int_equal(wired, 3);
+	struct notifier *call = f->fake.setup[0].call;
+	notifier_signal(call);
+	assert_true(notifier_is_pending(call)); /* in the eventfd: the kernel would take it */
+	assert_int_equal(get(f, ISR, 1), 0);
+	assert_false(f->chip.level[INTX_GSI]);
+	(void)notifier_consume(call);
+	put(f, R_QUEUE_SELECT, 0, 2);
+	put(f, R_QUEUE_VECTOR, MSIX_NO_VECTOR, 2);
+	notifier_signal(call);
+	put(f, R_QUEUE_VECTOR, 1, 2);
+	assert_false(notifier_is_pending(call)); /* said to nobody, not kept for later */
+}
+
+static void a_masked_vector_stays_pending(void **state)
+{
+	struct fixture *f = *state;
+	enable_msix(f);
+	go_live(f);
+	put(f, R_QUEUE_SELECT, 0, 2);
+	put(f, R_QUEUE_VECTOR, 1, 2);
+	put(f, TABLE + 16 + 12, 1, 4);
+	notifier_signal(f->fake.setup[0].call);
+	assert_int_equal(get(f, PBA, 8), 2);
+	put(f, TABLE + 16 + 12, 0, 4);
+	assert_int_equal(get(f, PBA, 8), 0);
+}
+
+static void without_msix_the_line_and_isr_speak(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f);
+	notifier_signal(f->fake.setup[0].call);
+	assert_true(f->chip.level[INTX_GSI]);
+	notifier_signal(f->fake.setup[1].call);
+	assert_int_equal(get(f, ISR, 1), 1);
+	assert_false(f->chip.level[INTX_GSI]);
+	assert_int_equal(get(f, ISR, 1), 0);
+	vdev_config_changed(&f->fake.dev);
+	assert_true(f->chip.level[INTX_GSI]);
+	notifier_signal(f->fake.setup[0].call);
+	assert_int_equal(get(f, ISR, 4), 3);
+	assert_false(f->chip.level[INTX_GSI]);
+	vdev_needs_reset(&f->fake.dev, "scripted");
+	assert_int_equal(get(f, ISR, 1), 2);
+	assert_int_equal(get(f, R_STATUS, 1), LIVE | VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+static void switching_to_msix_silences_the_line(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f);
+	notifier_signal(f->fake.setup[0].call);
+	assert_true(f->chip.level[INTX_GSI]);
+	enable_msix(f);
+	assert_false(f->chip.level[INTX_GSI]);
+	notifier_signal(f->fake.setup[0].call);
+	assert_false(f->chip.level[INTX_GSI]);
+	config_put(f, find_cap(f, PCI_CAP_ID_MSIX, 0) + 2, 0, 2);
+	assert_true(f->chip.level[INTX_GSI]); /* what ISR still says */
+	assert_int_equal(get(f, ISR, 1), 1);
+	notifier_signal(f->fake.setup[0].call);
+	assert_int_equal(get(f, ISR, 1), 1);
+}
+
+static void a_reset_lowers_the_line(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f);
+	notifier_signal(f->fake.setup[0].call);
+	put(f, R_STATUS, 0, 1);
+	vdev_queue_stopped(&f->fake.dev, 0);
+	vdev_queue_stopped(&f->fake.dev, 1);
+	assert_int_equal(get(f, R_STATUS, 1), 0);
+	assert_false(f->chip.level[INTX_GSI]);
+	assert_int_equal(get(f, ISR, 1), 0);
+}
+
+/* --- the window in configuration space --- */
+
+static void window(struct fixture *f, unsigned cap, uint32_t bar, uint32_t off, uint32_t len)
+{
+	config_put(f, cap + 4, bar, 1);
+	config_put(f, cap + 8, off, 4);
+	config_put(f, cap + 12, len, 4);
+}
+
+static void the_window_reaches_every_part(void **state)
+{
+	struct fixture *f = *state;
+	unsigned cap = find_cap(f, 0x09, VIRTIO_PCI_CAP_PCI_CFG), data = cap + 16;
+	memcpy(f->fake.config, "abcd", 4);
+	window(f, cap, 0, DEVCFG, 4);
+	assert_int_equal(config_get(f, data, 4), 0x64636261);
+	window(f, cap, 0, DEVCFG + 2, 2);
+	assert_int_equal(config_get(f, data, 2), 0x6463);
+	window(f, cap, 0, DEVCFG + 1, 1);
+	config_put(f, data, 'Y', 1);
+	assert_memory_equal(f->fake.config, "aYcd", 4);
+	window(f, cap, 0, R_STATUS, 1);
+	config_put(f, data, VIRTIO_CONFIG_S_ACKNOWLEDGE, 1);
+	assert_int_equal(get(f, R_STATUS, 1), VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	assert_int_equal(config_get(f, data, 1), VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	put(f, R_STATUS, 0, 1);
+	go_live(f);
+	notifier_signal(f->fake.setup[0].call);
+	window(f, cap, 0, ISR, 1);
+	assert_int_equal(config_get(f, data, 1), 1); /* and lowers the line */
+	assert_false(f->chip.level[INTX_GSI]);
+	window(f, cap, 0, NOTIFY + 4, 2);
+	config_put(f, data, 1, 2);
+	assert_true(has_count(f->fake.setup[1].kick_fd));
+}
+
+static void a_window_to_nowhere_does_nothing(void **state)
+{
+	struct fixture *f = *state;
+	unsigned cap = find_cap(f, 0x09, VIRTIO_PCI_CAP_PCI_CFG), data = cap + 16;
+	static const struct {
+		uint32_t bar, off, len;
+	} rows[] = {
+		{ 1, DEVCFG, 4 },     { 255, DEVCFG, 4 },   { 0, DEVCFG, 0 },
+		{ 0, DEVCFG, 3 },     { 0, DEVCFG, 8 },     { 0, DEVCFG, ~0u },
+		{ 0, DEVCFG + 1, 4 }, { 0, DEVCFG + 2, 4 }, { 0, DEVCFG + 1, 2 },
+		{ 0, 0x8000, 4 },     { 0, 0xfffffffc, 4 }, { 0, ~0u, 1 },
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		memset(f->fake.config, 0x55, FAKE_CONFIG);
+		window(f, cap, rows[i].bar, rows[i].off, rows[i].len);
+		config_put(f, data, 0x12345678, 4);
+		assert_int_equal(config_get(f, data, 4), 0x12345678); /* just bytes */
+		for (unsigned b = 0; b < FAKE_CONFIG; b++)
+			assert_int_equal(f->fake.config[b], 0x55);
+	}
+}
+
+int main(void)
+{
+	log_set_level(LOG_LEVEL_ERROR);
+	rcu_enter_thread();
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(vectors_that_do_not_exist_read_back_as_none),
+		T(msix_vectors_carry_the_signals),
+		T(a_masked_vector_stays_pending),
+		T(without_msix_the_line_and_isr_speak),
+		T(switching_to_msix_silences_the_line),
+		T(a_reset_lowers_the_line),
+		T(the_window_reaches_every_part),
+		T(a_window_to_nowhere_does_nothing),
+	};
+	int failed = cmocka_run_group_tests_name("virtio/pci", tests, NULL, NULL);
+	rcu_leave_thread();
+	return failed;
+}
