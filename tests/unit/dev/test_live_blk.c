@@ -121,48 +121,55 @@ static bool player_overlaps(const struct player *p, uint32_t first, uint32_t nr)
 	return false;
 }
 
-static void player_ask(struct player *p, unsigned i)
+/* Header, data and status of a request for slot @i, whose type and place are set; @s: where they
+ * are. How many of them are data. */
+static unsigned player_lay_out(struct player *p, unsigned i, uint64_t sector, struct drive_seg s[4])
 {
-	static const uint32_t types[8] = { VIRTIO_BLK_T_IN,           VIRTIO_BLK_T_IN,
-					   VIRTIO_BLK_T_IN,           VIRTIO_BLK_T_OUT,
-					   VIRTIO_BLK_T_OUT,          VIRTIO_BLK_T_FLUSH,
-					   VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_T_DISCARD };
 	uint8_t *ram = p->f->v.ram;
-	uint32_t step = p->unit / 512, type = types[player_random(p) % 8];
-	uint32_t nr = (uint32_t)(1 + player_random(p) % 3) * step;
-	uint32_t first = (uint32_t)(player_random(p) % (REGION_BYTES / 512 - nr)) / step * step;
-	if (player_overlaps(p, first, nr))
-		return;
+	uint32_t type = p->slot[i].type, nr = p->slot[i].nr;
 	uint64_t addr = slot_addr(p, i), data = addr + 0x1000 + (p->unaligned ? 3 : 0);
-	uint64_t sector = p->q * (REGION_BYTES / 512) + first;
-	uint8_t fill = (uint8_t)player_random(p);
-	struct drive_seg s[4] = {
-		{ addr, 16 }, { data, 512 }, { data + 512, nr * 512 - 512 }, { addr + 0x100, 1 }
-	};
+	const struct drive_seg status = { addr + 0x100, 1 };
 	unsigned nr_data = nr > 1 ? 2 : 1;
-	if (nr == 1)
-		s[2] = s[3];
 	le_store(ram + addr, type, 4);
 	le_store(ram + addr + 8, sector, 8);
 	ram[addr + 0x100] = 0xff;
+	s[0] = (struct drive_seg){ addr, 16 };
+	s[1] = (struct drive_seg){ data, 512 };
+	s[2] = (struct drive_seg){ data + 512, nr * 512 - 512 };
 	if (type == VIRTIO_BLK_T_FLUSH) {
-		s[1] = (struct drive_seg){ addr + 0x100, 1 };
 		nr_data = 0;
 	} else if (type != VIRTIO_BLK_T_IN && type != VIRTIO_BLK_T_OUT) {
 		le_store(ram + data, sector, 8);
 		le_store(ram + data + 8, nr, 4);
 		le_store(ram + data + 12, 0, 4);
 		s[1].len = 16;
-		s[2] = (struct drive_seg){ addr + 0x100, 1 };
 		nr_data = 1;
 	} else {
-		memset(ram + data, type == VIRTIO_BLK_T_OUT ? fill : 0xee, nr * 512);
+		memset(ram + data, type == VIRTIO_BLK_T_OUT ? p->slot[i].fill : 0xee, nr * 512);
 	}
+	s[1 + nr_data] = status;
+	return nr_data;
+}
+
+static void player_ask(struct player *p, unsigned i)
+{
+	static const uint32_t types[8] = { VIRTIO_BLK_T_IN,           VIRTIO_BLK_T_IN,
+					   VIRTIO_BLK_T_IN,           VIRTIO_BLK_T_OUT,
+					   VIRTIO_BLK_T_OUT,          VIRTIO_BLK_T_FLUSH,
+					   VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_T_DISCARD };
+	uint32_t step = p->unit / 512, type = types[player_random(p) % 8];
+	uint32_t nr = (uint32_t)(1 + player_random(p) % 3) * step;
+	uint32_t first = (uint32_t)(player_random(p) % (REGION_BYTES / 512 - nr)) / step * step;
+	if (player_overlaps(p, first, nr))
+		return;
+	uint8_t fill = (uint8_t)player_random(p);
 	p->slot[i].is_busy = true;
 	p->slot[i].type = type;
 	p->slot[i].first = first;
 	p->slot[i].nr = nr;
 	p->slot[i].fill = type == VIRTIO_BLK_T_OUT ? fill : 0;
+	struct drive_seg s[4];
+	unsigned nr_data = player_lay_out(p, i, p->q * (REGION_BYTES / 512) + first, s);
 	unsigned nr_out = type == VIRTIO_BLK_T_IN ? 1 : 1 + nr_data;
 	p->slot[i].head = drive_offer(&p->f->v, p->q, s, nr_out, 2 + nr_data - nr_out);
 	p->ops++;

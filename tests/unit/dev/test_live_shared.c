@@ -109,35 +109,47 @@ static void a_blocking_pipe_does_not_block_the_worker(void **state)
 	}
 }
 
+/* A pair of descriptors of a terminal that passes bytes on as they are. */
+static void open_terminal(int *master, int *slave)
+{
+	struct termios raw;
+	*master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(*master >= 0 && !grantpt(*master) && !unlockpt(*master));
+	*slave = open(ptsname(*master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(*slave >= 0 && !tcgetattr(*slave, &raw));
+	cfmakeraw(&raw);
+	assert_int_equal(tcsetattr(*slave, TCSANOW, &raw), 0);
+}
+
+/* Three bytes to the guest, three from it. */
+static void type_and_echo(struct fixture *f, int master, bool is_idle)
+{
+	char got[16];
+	drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 64 }, 0, 1);
+	drive_kick(&f->v, 0);
+	if (is_idle)
+		drive_idle(&f->v);
+	assert_int_equal(write(master, "key", 3), 3);
+	assert_int_equal(drive_wait(&f->v, 0, NULL), 3);
+	drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 3 }, 1, 0);
+	drive_kick(&f->v, 1);
+	(void)drive_wait(&f->v, 1, NULL);
+	for (unsigned n = 0; n < 3;) {
+		ssize_t k = read(master, got + n, 3 - n);
+		assert_true(k > 0);
+		n += (unsigned)k;
+	}
+	assert_memory_equal(got, "key", 3);
+}
+
 static void a_terminal_on_both_ends(void **state)
 {
 	struct fixture *f = *state;
-	struct termios raw;
-	char got[16];
-	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	assert_true(master >= 0 && !grantpt(master) && !unlockpt(master));
-	int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
-	assert_true(slave >= 0 && !tcgetattr(slave, &raw));
-	cfmakeraw(&raw);
-	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
+	int master, slave;
+	open_terminal(&master, &slave);
 	start_console(f, slave, slave);
-	for (unsigned i = 0; i < 20; i++) {
-		drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 64 }, 0, 1);
-		drive_kick(&f->v, 0);
-		if (i % 2)
-			drive_idle(&f->v);
-		assert_int_equal(write(master, "key", 3), 3);
-		assert_int_equal(drive_wait(&f->v, 0, NULL), 3);
-		drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 3 }, 1, 0);
-		drive_kick(&f->v, 1);
-		(void)drive_wait(&f->v, 1, NULL);
-		for (unsigned n = 0; n < 3;) {
-			ssize_t k = read(master, got + n, 3 - n);
-			assert_true(k > 0);
-			n += (unsigned)k;
-		}
-		assert_memory_equal(got, "key", 3);
-	}
+	for (unsigned i = 0; i < 20; i++)
+		type_and_echo(f, master, i % 2);
 	drive_reset(&f->v); /* also with its buffers full: nobody reads the master */
 	drive_up(&f->v, ALL);
 	drive_offer(&f->v, 1, &(struct drive_seg){ DRIVE_DATA, 1u << 20 }, 1, 0);

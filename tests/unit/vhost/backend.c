@@ -42,54 +42,11 @@ static struct backend_ring *ring_of(struct backend *b, uint64_t idx)
 	return &b->ring[idx];
 }
 
-/* Note what a message says; leave the answer in it. True: it has one of its own. */
-static bool answer(struct backend *b, struct user_msg *m)
+/* answer() to what is about a ring. */
+static bool answer_of_ring(struct backend *b, struct user_msg *m)
 {
 	struct backend_ring *r;
 	switch (m->h.request) {
-	case VHOST_USER_GET_FEATURES:
-		m->p.u64 = b->features;
-		break;
-	case VHOST_USER_GET_PROTOCOL_FEATURES:
-		m->p.u64 = b->protocol;
-		break;
-	case VHOST_USER_GET_QUEUE_NUM:
-		m->p.u64 = b->nr_queues;
-		break;
-	case VHOST_USER_SET_FEATURES:
-		b->got_features = m->p.u64;
-		return false;
-	case VHOST_USER_SET_PROTOCOL_FEATURES:
-		b->got_protocol = m->p.u64;
-		return false;
-	case VHOST_USER_SET_STATUS:
-		b->got_status = m->p.u64;
-		return false;
-	case VHOST_USER_SET_BACKEND_REQ_FD:
-		keep_fd(&b->backend_fd, m);
-		return false;
-	case VHOST_USER_SET_MEM_TABLE:
-		b->mem = m->p.mem;
-		keep_fd(&b->mem_fd, m);
-		return false;
-	case VHOST_USER_GET_CONFIG:
-		assert_true(m->p.config.off + m->p.config.len <= BACKEND_BYTES);
-		memcpy(m->p.config.data, b->config + m->p.config.off, m->p.config.len);
-		return true;
-	case VHOST_USER_SET_CONFIG:
-		b->written = m->p.config;
-		if (!b->is_read_only)
-			memcpy(b->config + m->p.config.off, m->p.config.data, m->p.config.len);
-		return false;
-	case VHOST_USER_GET_INFLIGHT_FD:
-		m->p.inflight.bytes = (uint64_t)LOG_STRIDE * m->p.inflight.nr_queues;
-		m->fds[0] = memfd_create("theirs", MFD_CLOEXEC);
-		m->nr_fds = 1;
-		return true;
-	case VHOST_USER_SET_INFLIGHT_FD:
-		b->inflight = m->p.inflight;
-		keep_fd(&b->log_fd, m);
-		return false;
 	case VHOST_USER_SET_VRING_NUM:
 		ring_of(b, m->p.state.index)->num = m->p.state.num;
 		return false;
@@ -119,6 +76,67 @@ static bool answer(struct backend *b, struct user_msg *m)
 		return true;
 	default:
 		return false;
+	}
+}
+
+/* answer() to what has more than a number in it. */
+static bool answer_with_more(struct backend *b, struct user_msg *m)
+{
+	switch (m->h.request) {
+	case VHOST_USER_SET_BACKEND_REQ_FD:
+		keep_fd(&b->backend_fd, m);
+		return false;
+	case VHOST_USER_SET_MEM_TABLE:
+		b->mem = m->p.mem;
+		keep_fd(&b->mem_fd, m);
+		return false;
+	case VHOST_USER_GET_CONFIG:
+		assert_true(m->p.config.off + m->p.config.len <= BACKEND_BYTES);
+		memcpy(m->p.config.data, b->config + m->p.config.off, m->p.config.len);
+		return true;
+	case VHOST_USER_SET_CONFIG:
+		b->written = m->p.config;
+		if (!b->is_read_only)
+			memcpy(b->config + m->p.config.off, m->p.config.data, m->p.config.len);
+		return false;
+	case VHOST_USER_GET_INFLIGHT_FD:
+		m->p.inflight.bytes = (uint64_t)LOG_STRIDE * m->p.inflight.nr_queues;
+		m->fds[0] = memfd_create("theirs", MFD_CLOEXEC);
+		m->nr_fds = 1;
+		return true;
+	case VHOST_USER_SET_INFLIGHT_FD:
+		b->inflight = m->p.inflight;
+		keep_fd(&b->log_fd, m);
+		return false;
+	default:
+		return answer_of_ring(b, m);
+	}
+}
+
+/* Note what a message says; leave the answer in it. True: it has one of its own. */
+static bool answer(struct backend *b, struct user_msg *m)
+{
+	switch (m->h.request) {
+	case VHOST_USER_GET_FEATURES:
+		m->p.u64 = b->features;
+		break;
+	case VHOST_USER_GET_PROTOCOL_FEATURES:
+		m->p.u64 = b->protocol;
+		break;
+	case VHOST_USER_GET_QUEUE_NUM:
+		m->p.u64 = b->nr_queues;
+		break;
+	case VHOST_USER_SET_FEATURES:
+		b->got_features = m->p.u64;
+		return false;
+	case VHOST_USER_SET_PROTOCOL_FEATURES:
+		b->got_protocol = m->p.u64;
+		return false;
+	case VHOST_USER_SET_STATUS:
+		b->got_status = m->p.u64;
+		return false;
+	default:
+		return answer_with_more(b, m);
 	}
 	m->h.size = sizeof(m->p.u64);
 	return true;

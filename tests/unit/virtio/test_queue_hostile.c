@@ -3,53 +3,54 @@
 
 /* --- setups no queue can have --- */
 
+static const struct {
+	const char *what;
+	uint16_t size;
+	bool is_packed;
+	uint64_t desc, driver, device;
+	uint16_t next;
+	int err;
+} setups[] = {
+	{ "size 0", 0, false, 0x1000, 0x2000, 0x3000, 0, -EINVAL },
+	{ "size 0", 0, true, 0x1000, 0x2000, 0x3000, 0, -EINVAL },
+	{ "size not a power of two", 7, false, 0x1000, 0x2000, 0x3000, 0, -EINVAL },
+	{ "size too large", 2048, false, 0x1000, 0x20000, 0x30000, 0, -EINVAL },
+	{ "size too large", 1025, true, 0x1000, 0x20000, 0x30000, 0, -EINVAL },
+	{ "next past the ring", 8, true, 0x1000, 0x2000, 0x3000, 8, -EINVAL },
+	{ "descriptors unaligned", 8, false, 0x1008, 0x2000, 0x3000, 0, -EINVAL },
+	{ "driver area unaligned", 8, false, 0x1000, 0x2001, 0x3000, 0, -EINVAL },
+	{ "device area unaligned", 8, false, 0x1000, 0x2000, 0x3002, 0, -EINVAL },
+	{ "event area unaligned", 8, true, 0x1000, 0x2002, 0x3000, 0, -EINVAL },
+	{ "descriptors end past RAM", 16, false, RAM - 240, 0x2000, 0x3000, 0, -EFAULT },
+	{ "driver area past RAM", 16, false, 0x1000, RAM - 36, 0x3000, 0, -EFAULT },
+	{ "device area past RAM", 16, false, 0x1000, 0x2000, RAM - 132, 0, -EFAULT },
+	{ "device area far away", 16, true, 0x1000, 0x2000, ~3ull, 0, -EFAULT },
+	{ "just fits", 16, false, RAM - 256, 0x2000, 0x3000, 0, 0 },
+	{ "just fits", 16, false, 0x1000, RAM - 38, 0x3000, 0, 0 },
+	{ "just fits", 16, false, 0x1000, 0x2000, RAM - 136, 0, 0 },
+	{ "the largest", 1024, false, 0x1000, 0x20000, 0x30000, 0xffff, 0 },
+};
+
 static void bad_setups_are_refused(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *what;
-		uint16_t size;
-		bool is_packed;
-		uint64_t desc, driver, device;
-		uint16_t next;
-		int err;
-	} rows[] = {
-		{ "size 0", 0, false, 0x1000, 0x2000, 0x3000, 0, -EINVAL },
-		{ "size 0", 0, true, 0x1000, 0x2000, 0x3000, 0, -EINVAL },
-		{ "size not a power of two", 7, false, 0x1000, 0x2000, 0x3000, 0, -EINVAL },
-		{ "size too large", 2048, false, 0x1000, 0x20000, 0x30000, 0, -EINVAL },
-		{ "size too large", 1025, true, 0x1000, 0x20000, 0x30000, 0, -EINVAL },
-		{ "next past the ring", 8, true, 0x1000, 0x2000, 0x3000, 8, -EINVAL },
-		{ "descriptors unaligned", 8, false, 0x1008, 0x2000, 0x3000, 0, -EINVAL },
-		{ "driver area unaligned", 8, false, 0x1000, 0x2001, 0x3000, 0, -EINVAL },
-		{ "device area unaligned", 8, false, 0x1000, 0x2000, 0x3002, 0, -EINVAL },
-		{ "event area unaligned", 8, true, 0x1000, 0x2002, 0x3000, 0, -EINVAL },
-		{ "descriptors end past RAM", 16, false, RAM - 240, 0x2000, 0x3000, 0, -EFAULT },
-		{ "driver area past RAM", 16, false, 0x1000, RAM - 36, 0x3000, 0, -EFAULT },
-		{ "device area past RAM", 16, false, 0x1000, 0x2000, RAM - 132, 0, -EFAULT },
-		{ "device area far away", 16, true, 0x1000, 0x2000, ~3ull, 0, -EFAULT },
-		{ "just fits", 16, false, RAM - 256, 0x2000, 0x3000, 0, 0 },
-		{ "just fits", 16, false, 0x1000, RAM - 38, 0x3000, 0, 0 },
-		{ "just fits", 16, false, 0x1000, 0x2000, RAM - 136, 0, 0 },
-		{ "the largest", 1024, false, 0x1000, 0x20000, 0x30000, 0xffff, 0 },
-	};
 	struct guest g;
 	guest_init(&g, RAM);
-	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(setups); i++) {
 		struct vq_setup s = {
-			.size = rows[i].size,
-			.next = rows[i].next,
+			.size = setups[i].size,
+			.next = setups[i].next,
 			.mem = g.mem,
 			.kick_fd = -1,
-			.desc = gpa(rows[i].desc),
-			.driver = gpa(rows[i].driver),
-			.device = gpa(rows[i].device),
-			.features = rows[i].is_packed ? GUEST_PACKED : 0,
+			.desc = gpa(setups[i].desc),
+			.driver = gpa(setups[i].driver),
+			.device = gpa(setups[i].device),
+			.features = setups[i].is_packed ? GUEST_PACKED : 0,
 		};
 		struct vq *q = NULL;
 		int err = vq_create(&q, &s);
-		if (err != rows[i].err)
-			fail_msg("%s: %d", rows[i].what, err);
+		if (err != setups[i].err)
+			fail_msg("%s: %d", setups[i].what, err);
 		vq_destroy(q);
 	}
 	guest_fini(&g);

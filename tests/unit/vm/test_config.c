@@ -354,47 +354,47 @@ static void single_options_are_given_once(void **state)
 	assert_string_equal(f->c.params, "a b");
 }
 
+static const struct {
+	const char *opt[6];
+	const char *word; /* NULL: fine */
+} together[] = {
+	{ { "kernel", "k" }, NULL },
+	{ { "cpus", "2" }, "no kernel" },
+	{ { "kernel", "k", "bios", "b" }, "--bios" },
+	{ { "bios", "b", "params", "x" }, "--bios" },
+	{ { "kernel", "k", "root", "a", "rwroot", "b" }, "root" },
+	{ { "kernel", "k", "serial", "type=sink,num=1", "serial", "type=sink,num=1" }, "num=1" },
+	{ { "kernel", "k", "serial", "type=sink,stdin", "serial", "type=sink,num=2,stdin" },
+	  "stdin" },
+	{ { "kernel", "k", "serial", "type=sink,console", "console", "type=sink,console" },
+	  "console" },
+	{ { "kernel", "k", "cpu-affinity", "1=0" }, "--cpu-affinity" },
+	{ { "kernel", "k", "rt-cpus", "1" }, "--rt-cpus" },
+	{ { "kernel", "k", "mem", "3M,hugepages=2M" }, "--mem" },
+	{ { "kernel", "k", "cpu-affinity", "0", "cpus", "2" }, NULL },
+	{ { "kernel", "k", "cpus", "2,max=2" }, NULL },
+	{ { "kernel", "k", "cpus", "2,max=4" }, "--cpus: max=4: not supported" },
+	{ { "kernel", "k", "cpus", "4,max=2" }, "--cpus: max=2" },
+	{ { "kernel", "k", "cpus", "12,topology=2:3:1:2" }, NULL },
+	{ { "kernel", "k", "cpus", "4,topology=2:4:1:1" }, "makes 8" },
+	{ { "kernel", "k", "cpus", "2,topology=512:512:512:512" }, "makes 68719476736" },
+	{ { "kernel", "k", "cpus", "4,topology=2:2:1:1", "no-smt", NULL }, "--no-smt" },
+	{ { "kernel", "k", "cpus", "2,topology=1:1:1:2", "no-smt", NULL }, NULL },
+	{ { "kernel", "k", "mem", "1G,shared" }, NULL },
+};
+
 static void options_must_go_together(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *opt[6];
-		const char *word; /* NULL: fine */
-	} rows[] = {
-		{ { "kernel", "k" }, NULL },
-		{ { "cpus", "2" }, "no kernel" },
-		{ { "kernel", "k", "bios", "b" }, "--bios" },
-		{ { "bios", "b", "params", "x" }, "--bios" },
-		{ { "kernel", "k", "root", "a", "rwroot", "b" }, "root" },
-		{ { "kernel", "k", "serial", "type=sink,num=1", "serial", "type=sink,num=1" },
-		  "num=1" },
-		{ { "kernel", "k", "serial", "type=sink,stdin", "serial", "type=sink,num=2,stdin" },
-		  "stdin" },
-		{ { "kernel", "k", "serial", "type=sink,console", "console", "type=sink,console" },
-		  "console" },
-		{ { "kernel", "k", "cpu-affinity", "1=0" }, "--cpu-affinity" },
-		{ { "kernel", "k", "rt-cpus", "1" }, "--rt-cpus" },
-		{ { "kernel", "k", "mem", "3M,hugepages=2M" }, "--mem" },
-		{ { "kernel", "k", "cpu-affinity", "0", "cpus", "2" }, NULL },
-		{ { "kernel", "k", "cpus", "2,max=2" }, NULL },
-		{ { "kernel", "k", "cpus", "2,max=4" }, "--cpus: max=4: not supported" },
-		{ { "kernel", "k", "cpus", "4,max=2" }, "--cpus: max=2" },
-		{ { "kernel", "k", "cpus", "12,topology=2:3:1:2" }, NULL },
-		{ { "kernel", "k", "cpus", "4,topology=2:4:1:1" }, "makes 8" },
-		{ { "kernel", "k", "cpus", "2,topology=512:512:512:512" }, "makes 68719476736" },
-		{ { "kernel", "k", "cpus", "4,topology=2:2:1:1", "no-smt", NULL }, "--no-smt" },
-		{ { "kernel", "k", "cpus", "2,topology=1:1:1:2", "no-smt", NULL }, NULL },
-		{ { "kernel", "k", "mem", "1G,shared" }, NULL },
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(together); i++) {
 		void *own = NULL;
 		setup(&own);
 		struct fixture *f = own;
-		for (size_t k = 0; k < 6 && rows[i].opt[k]; k += 2)
-			assert_int_equal(set(f, rows[i].opt[k], rows[i].opt[k + 1]), 0);
+		for (size_t k = 0; k < 6 && together[i].opt[k]; k += 2)
+			assert_int_equal(set(f, together[i].opt[k], together[i].opt[k + 1]), 0);
 		int err = config_finish(&f->b);
-		if (rows[i].word ? err != -EINVAL || !strstr(f->b.err.text, rows[i].word)
-				 : err != 0)
+		if (together[i].word ? err != -EINVAL || !strstr(f->b.err.text, together[i].word)
+				     : err != 0)
 			fail_msg("row %zu: %d '%s'", i, err, f->b.err.text);
 		teardown(&own);
 	}
