@@ -159,6 +159,20 @@ bool attack_is_decided(const struct scene *s, unsigned ms)
 	return false;
 }
 
+static void request_spoil(struct scene *s, const struct spoil *p)
+{
+	struct vring_desc *d = &s->d[p->desc];
+	if (p->field == SPOIL_ADDR)
+		d->addr = p->value;
+	else if (p->field == SPOIL_LEN)
+		d->len = (uint32_t)p->value;
+	else if (p->field == SPOIL_FLAGS)
+		d->flags = (uint16_t)p->value;
+	else
+		d->next = (uint16_t)p->value;
+	scene_offer(s, 0);
+}
+
 static enum verdict request_run(const struct attack *a)
 {
 	struct scene s;
@@ -166,7 +180,10 @@ static enum verdict request_run(const struct attack *a)
 	if (holds == REFUSED_STRICT)
 		holds = is_strict() ? REFUSED : ANYTHING;
 	CHECK_PASS(scene_open(&s, a->arg));
-	a->arrange(&s);
+	if (a->arrange)
+		a->arrange(&s);
+	else
+		request_spoil(&s, &a->spoil);
 	ring_kick_always(&s.p.ring);
 	bool is_known = attack_is_decided(&s, holds == ANYTHING ? ANYTHING_MS : OUTCOME_MS);
 	if (holds == ANYTHING)
@@ -194,7 +211,7 @@ enum verdict attack_run(const struct attack *a)
 	heap_empty();
 	mem_fill(bystander.front, CANARY, FRONT_BYTES);
 	heap_guard(GUARD_BYTES);
-	CHECK_PASS(a->arrange ? request_run(a) : a->act(a->arg));
+	CHECK_PASS(a->act ? a->act(a->arg) : request_run(a));
 	sleep_a_while();
 	CHECK_PASS(memory_is_whole());
 	CHECK_PASS(bystander_serves());

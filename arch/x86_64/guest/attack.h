@@ -20,11 +20,19 @@ enum holds {
 	ANYTHING,       /* as long as nothing breaks */
 };
 
+/* The good request of a scene with one field of one descriptor changed. */
+struct spoil {
+	enum { SPOIL_NONE, SPOIL_ADDR, SPOIL_LEN, SPOIL_FLAGS, SPOIL_NEXT } field;
+	unsigned desc; /* 0: header, 1: data, 2: status */
+	uint64_t value;
+};
+
 struct attack {
 	const char *name; /* attack.group.behaviour */
 	const char *what;
 	enum holds holds;
-	/* One of the two. */
+	/* One of the three. */
+	struct spoil spoil;
 	void (*arrange)(struct scene *s); /* spoil the good request and offer it */
 	enum verdict (*act)(uint64_t arg);
 	uint64_t arg; /* of a request: INDIRECT is not negotiated */
@@ -32,6 +40,8 @@ struct attack {
 
 /* clang-format off */
 #define ATTACK_REQUEST(n, w, h, f) { .name = "attack." n, .what = w, .holds = h, .arrange = f }
+#define ATTACK_SPOIL(n, w, h, d, f, v) \
+	{ .name = "attack." n, .what = w, .holds = h, .spoil = { SPOIL_##f, d, v } }
 #define ATTACK_ACT(n, w, f, a) \
 	{ .name = "attack." n, .what = w, .holds = ANYTHING, .act = f, .arg = a }
 #define ATTACK_END { .name = NULL }

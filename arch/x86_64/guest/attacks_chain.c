@@ -19,30 +19,6 @@ static void head_far_past_table(struct scene *s)
 	scene_offer(s, 0xffff);
 }
 
-static void next_past_table(struct scene *s)
-{
-	s->d[1].next = SCENE_QUEUE;
-	scene_offer(s, 0);
-}
-
-static void next_far_past_table(struct scene *s)
-{
-	s->d[0].next = 0xfff0;
-	scene_offer(s, 0);
-}
-
-static void loop_of_one(struct scene *s)
-{
-	s->d[0].next = 0;
-	scene_offer(s, 0);
-}
-
-static void loop_of_two(struct scene *s)
-{
-	s->d[1].next = 0;
-	scene_offer(s, 0);
-}
-
 static void loop_at_the_end(struct scene *s)
 {
 	s->d[2].flags |= NEXT;
@@ -58,12 +34,6 @@ static void loop_of_all(struct scene *s)
 	scene_offer(s, 0);
 }
 
-static void data_nowhere(struct scene *s)
-{
-	s->d[1].addr = NOWHERE;
-	scene_offer(s, 0);
-}
-
 static void data_past_ram(struct scene *s)
 {
 	s->d[1].addr = s->ram_end;
@@ -73,12 +43,6 @@ static void data_past_ram(struct scene *s)
 static void data_over_the_end(struct scene *s)
 {
 	s->d[1].addr = s->ram_end - 16;
-	scene_offer(s, 0);
-}
-
-static void data_in_a_hole(struct scene *s)
-{
-	s->d[1].addr = 0xd0000000;
 	scene_offer(s, 0);
 }
 
@@ -95,65 +59,11 @@ static void data_wraps(struct scene *s)
 	scene_offer(s, 0);
 }
 
-static void header_nowhere(struct scene *s)
-{
-	s->d[0].addr = NOWHERE;
-	scene_offer(s, 0);
-}
-
-static void status_nowhere(struct scene *s)
-{
-	s->d[2].addr = NOWHERE;
-	scene_offer(s, 0);
-}
-
-static void huge_data(struct scene *s)
-{
-	s->d[1].len = 0xffffffff;
-	scene_offer(s, 0);
-}
-
 static void lengths_overflow(struct scene *s)
 {
 	for (uint16_t i = 1; i < 6; i++)
 		desc_set(&s->d[i], 0x100000, 0x80000000, IN | NEXT, (uint16_t)(i + 1));
 	desc_set(&s->d[6], (uintptr_t)s->p.status, 1, IN, 0);
-	scene_offer(s, 0);
-}
-
-static void zero_length_data(struct scene *s)
-{
-	s->d[1].len = 0;
-	scene_offer(s, 0);
-}
-
-static void zero_length_header(struct scene *s)
-{
-	s->d[0].len = 0;
-	scene_offer(s, 0);
-}
-
-static void zero_length_status(struct scene *s)
-{
-	s->d[2].len = 0;
-	scene_offer(s, 0);
-}
-
-static void short_header(struct scene *s)
-{
-	s->d[0].len = 8;
-	scene_offer(s, 0);
-}
-
-static void only_header(struct scene *s)
-{
-	s->d[0].flags = 0;
-	scene_offer(s, 0);
-}
-
-static void only_writable(struct scene *s)
-{
-	s->d[0].flags |= IN;
 	scene_offer(s, 0);
 }
 
@@ -282,36 +192,34 @@ const struct attack attacks_chain[] = {
 	ATTACK_REQUEST("chain.head-past-table", "head past the table", REFUSED, head_past_table),
 	ATTACK_REQUEST("chain.head-far-past-table", "head far past the table", REFUSED,
 		       head_far_past_table),
-	ATTACK_REQUEST("chain.next-past-table", "next past the table", REFUSED, next_past_table),
-	ATTACK_REQUEST("chain.next-far-past-table", "next far past the table", REFUSED,
-		       next_far_past_table),
-	ATTACK_REQUEST("chain.loop-of-one", "chain of one that loops", REFUSED, loop_of_one),
-	ATTACK_REQUEST("chain.loop-of-two", "chain of two that loops", REFUSED, loop_of_two),
+	ATTACK_SPOIL("chain.next-past-table", "next past the table", REFUSED, 1, NEXT, SCENE_QUEUE),
+	ATTACK_SPOIL("chain.next-far-past-table", "next far past the table", REFUSED, 0, NEXT,
+		     0xfff0),
+	ATTACK_SPOIL("chain.loop-of-one", "chain of one that loops", REFUSED, 0, NEXT, 0),
+	ATTACK_SPOIL("chain.loop-of-two", "chain of two that loops", REFUSED, 1, NEXT, 0),
 	ATTACK_REQUEST("chain.loop-at-the-end", "chain that loops at its end", REFUSED,
 		       loop_at_the_end),
 	ATTACK_REQUEST("chain.loop-of-all", "chain of all descriptors that loops", REFUSED,
 		       loop_of_all),
-	ATTACK_REQUEST("chain.data-nowhere", "data nowhere", REFUSED_STRICT, data_nowhere),
+	ATTACK_SPOIL("chain.data-nowhere", "data nowhere", REFUSED_STRICT, 1, ADDR, NOWHERE),
 	ATTACK_REQUEST("chain.data-past-ram", "data behind RAM", REFUSED_STRICT, data_past_ram),
 	ATTACK_REQUEST("chain.data-over-the-end", "data over the end of RAM", REFUSED_STRICT,
 		       data_over_the_end),
-	ATTACK_REQUEST("chain.data-in-a-hole", "data in a hole", REFUSED_STRICT, data_in_a_hole),
+	ATTACK_SPOIL("chain.data-in-a-hole", "data in a hole", REFUSED_STRICT, 1, ADDR, 0xd0000000),
 	ATTACK_REQUEST("chain.data-in-own-registers", "data in the device's registers",
 		       REFUSED_STRICT, data_in_own_registers),
 	ATTACK_REQUEST("chain.data-wraps", "data that wraps around", REFUSED_STRICT, data_wraps),
-	ATTACK_REQUEST("chain.header-nowhere", "header nowhere", REFUSED_STRICT, header_nowhere),
-	ATTACK_REQUEST("chain.status-nowhere", "status nowhere", REFUSED_STRICT, status_nowhere),
-	ATTACK_REQUEST("chain.huge-data", "data of 4 GiB", REFUSED_STRICT, huge_data),
+	ATTACK_SPOIL("chain.header-nowhere", "header nowhere", REFUSED_STRICT, 0, ADDR, NOWHERE),
+	ATTACK_SPOIL("chain.status-nowhere", "status nowhere", REFUSED_STRICT, 2, ADDR, NOWHERE),
+	ATTACK_SPOIL("chain.huge-data", "data of 4 GiB", REFUSED_STRICT, 1, LEN, 0xffffffff),
 	ATTACK_REQUEST("chain.lengths-overflow", "lengths that overflow 32 bits", REFUSED_STRICT,
 		       lengths_overflow),
-	ATTACK_REQUEST("chain.zero-length-data", "data of no length", ANYTHING, zero_length_data),
-	ATTACK_REQUEST("chain.zero-length-header", "header of no length", REFUSED,
-		       zero_length_header),
-	ATTACK_REQUEST("chain.zero-length-status", "status of no length", REFUSED_STRICT,
-		       zero_length_status),
-	ATTACK_REQUEST("chain.short-header", "header too short", REFUSED, short_header),
-	ATTACK_REQUEST("chain.only-header", "header alone", REFUSED, only_header),
-	ATTACK_REQUEST("chain.only-writable", "nothing readable", REFUSED, only_writable),
+	ATTACK_SPOIL("chain.zero-length-data", "data of no length", ANYTHING, 1, LEN, 0),
+	ATTACK_SPOIL("chain.zero-length-header", "header of no length", REFUSED, 0, LEN, 0),
+	ATTACK_SPOIL("chain.zero-length-status", "status of no length", REFUSED_STRICT, 2, LEN, 0),
+	ATTACK_SPOIL("chain.short-header", "header too short", REFUSED, 0, LEN, 8),
+	ATTACK_SPOIL("chain.only-header", "header alone", REFUSED, 0, FLAGS, 0),
+	ATTACK_SPOIL("chain.only-writable", "nothing readable", REFUSED, 0, FLAGS, NEXT | IN),
 	ATTACK_REQUEST("chain.status-readable", "status not writable", REFUSED, status_readable),
 	ATTACK_REQUEST("chain.readable-behind-writable", "readable behind writable", REFUSED,
 		       readable_behind_writable),

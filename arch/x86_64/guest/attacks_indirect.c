@@ -15,16 +15,21 @@ static void indirect(struct scene *s, uint32_t bytes, unsigned flags)
 	scene_offer(s, 0);
 }
 
-static void indirect_good(struct scene *s)
+/* A good chain in the table, and a descriptor of it with @flags. */
+static void indirect_chain(struct scene *s, unsigned flags)
 {
 	scene_good_chain(s, s->table);
-	indirect(s, 3 * 16, 0);
+	indirect(s, 3 * 16, flags);
+}
+
+static void indirect_good(struct scene *s)
+{
+	indirect_chain(s, 0);
 }
 
 static void indirect_marked_writable(struct scene *s)
 {
-	scene_good_chain(s, s->table);
-	indirect(s, 3 * 16, IN);
+	indirect_chain(s, IN);
 }
 
 static void indirect_behind_direct(struct scene *s)
@@ -50,8 +55,7 @@ static void indirect_of_itself(struct scene *s)
 
 static void indirect_and_next(struct scene *s)
 {
-	scene_good_chain(s, s->table);
-	indirect(s, 3 * 16, NEXT);
+	indirect_chain(s, NEXT);
 }
 
 static void indirect_odd_length(struct scene *s)

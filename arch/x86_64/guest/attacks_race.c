@@ -39,156 +39,132 @@ static void wild_desc(struct vring_desc *d, unsigned more_flags, unsigned nr)
 	v->next = (uint16_t)((x >> 44) % nr);
 }
 
-/* --- what the second processor does --- */
+/* --- what the second processor does, again and again; @i counts --- */
 
-static void flip_descriptors(void *arg)
+static void flip_descriptor(unsigned i)
 {
-	(void)arg;
-	while (!race_is_over())
-		wild_desc(&race.s.d[rand_next(&race.rand) % SCENE_QUEUE], 0, SCENE_QUEUE + 1);
+	(void)i;
+	wild_desc(&race.s.d[rand_next(&race.rand) % SCENE_QUEUE], 0, SCENE_QUEUE + 1);
 }
 
-static void flip_table(void *arg)
+static void flip_table(unsigned i)
 {
-	(void)arg;
-	while (!race_is_over())
-		wild_desc(&race.s.table[rand_next(&race.rand) % SCENE_TABLE], 0, SCENE_TABLE + 1);
+	(void)i;
+	wild_desc(&race.s.table[rand_next(&race.rand) % SCENE_TABLE], 0, SCENE_TABLE + 1);
 }
 
 /* Between direct and indirect, with tables inside and outside of the sandbox. */
-static void flip_indirect(void *arg)
+static void flip_indirect(unsigned i)
 {
-	(void)arg;
-	while (!race_is_over()) {
-		volatile struct vring_desc *d = &race.s.d[0];
-		d->addr = (uintptr_t)race.s.table;
-		d->len = (uint32_t)(rand_next(&race.rand) % 70) * 16;
-		d->flags = VRING_DESC_F_INDIRECT;
-		wild_desc(&race.s.table[rand_next(&race.rand) % SCENE_TABLE], 0, SCENE_TABLE);
-		d->flags = VRING_DESC_F_NEXT;
-		d->addr = (uintptr_t)race.s.p.header;
-	}
+	volatile struct vring_desc *d = &race.s.d[0];
+	(void)i;
+	d->addr = (uintptr_t)race.s.table;
+	d->len = (uint32_t)(rand_next(&race.rand) % 70) * 16;
+	d->flags = VRING_DESC_F_INDIRECT;
+	wild_desc(&race.s.table[rand_next(&race.rand) % SCENE_TABLE], 0, SCENE_TABLE);
+	d->flags = VRING_DESC_F_NEXT;
+	d->addr = (uintptr_t)race.s.p.header;
 }
 
-static void flip_index(void *arg)
+static void flip_index(unsigned i)
 {
-	(void)arg;
-	while (!race_is_over())
-		*(volatile uint16_t *)&race.s.p.ring.avail->idx = (uint16_t)rand_next(&race.rand);
+	(void)i;
+	*(volatile uint16_t *)&race.s.p.ring.avail->idx = (uint16_t)rand_next(&race.rand);
 }
 
-static void flip_entries(void *arg)
+static void flip_entry(unsigned i)
 {
-	(void)arg;
-	while (!race_is_over())
-		*(volatile uint16_t *)&race.s.p.ring.avail->ring[rand_next(&race.rand) % 16] =
-			(uint16_t)(rand_next(&race.rand) % (SCENE_QUEUE + 2));
+	(void)i;
+	*(volatile uint16_t *)&race.s.p.ring.avail->ring[rand_next(&race.rand) % 16] =
+		(uint16_t)(rand_next(&race.rand) % (SCENE_QUEUE + 2));
 }
 
-static void flip_used(void *arg)
+static void flip_used(unsigned i)
 {
-	(void)arg;
-	while (!race_is_over()) {
-		*(volatile uint16_t *)&race.s.p.ring.used->idx = (uint16_t)rand_next(&race.rand);
-		*(volatile uint16_t *)&race.s.p.ring.used->flags = (uint16_t)rand_next(&race.rand);
-	}
+	(void)i;
+	*(volatile uint16_t *)&race.s.p.ring.used->idx = (uint16_t)rand_next(&race.rand);
+	*(volatile uint16_t *)&race.s.p.ring.used->flags = (uint16_t)rand_next(&race.rand);
 }
 
 /* The type and the place of a request after it was checked; ranges stay out: they have data. */
-static void flip_header(void *arg)
+static void flip_header(unsigned i)
 {
 	static const uint32_t types[] = { VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH,
 					  VIRTIO_BLK_T_GET_ID, 77 };
-	(void)arg;
-	while (!race_is_over()) {
-		volatile struct virtio_blk_outhdr *h = race.s.p.header;
-		h->type = types[rand_next(&race.rand) % 5];
-		h->sector = rand_next(&race.rand) & 0x80000000000000ff;
-	}
+	volatile struct virtio_blk_outhdr *h = race.s.p.header;
+	(void)i;
+	h->type = types[rand_next(&race.rand) % 5];
+	h->sector = rand_next(&race.rand) & 0x80000000000000ff;
 }
 
-static void reset_all_the_time(void *arg)
+static void reset_device(unsigned i)
 {
-	(void)arg;
-	while (!race_is_over()) {
-		COMMON_WRITE8(&race.s.p.dev, device_status, 0);
-		COMMON_WRITE8(&race.s.p.dev, device_status, 0x0f);
-	}
+	(void)i;
+	COMMON_WRITE8(&race.s.p.dev, device_status, 0);
+	COMMON_WRITE8(&race.s.p.dev, device_status, 0x0f);
 }
 
-static void reset_queues(void *arg)
+static void reset_queue(unsigned i)
 {
-	(void)arg;
-	while (!race_is_over()) {
-		COMMON_WRITE16(&race.s.p.dev, queue_select, 0);
-		mmio_write16(race.s.p.dev.common + COMMON_QUEUE_RESET, 1);
-		COMMON_WRITE16(&race.s.p.dev, queue_enable, 1);
-	}
+	(void)i;
+	COMMON_WRITE16(&race.s.p.dev, queue_select, 0);
+	mmio_write16(race.s.p.dev.common + COMMON_QUEUE_RESET, 1);
+	COMMON_WRITE16(&race.s.p.dev, queue_enable, 1);
 }
 
-static void ring_doorbells(void *arg)
+static void ring_doorbell(unsigned i)
 {
-	(void)arg;
-	for (unsigned i = 0; !race_is_over(); i++)
-		mmio_write16(race.s.p.dev.notify + (i % 4) * race.s.p.dev.notify_multiplier, 0);
+	mmio_write16(race.s.p.dev.notify + (i % 4) * race.s.p.dev.notify_multiplier, 0);
 }
 
-static void flip_memory_decoding(void *arg)
+static void flip_memory_decoding(unsigned i)
 {
-	(void)arg;
-	for (unsigned i = 0; !race_is_over(); i++)
-		pci_write16(race.s.p.dev.pci, PCI_COMMAND,
-			    i & 1 ? PCI_COMMAND_MEMORY
-				  : PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
-					    PCI_COMMAND_INTX_DISABLE);
+	pci_write16(race.s.p.dev.pci, PCI_COMMAND,
+		    i & 1 ? PCI_COMMAND_MEMORY
+			  : PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
 }
 
 /* Off and on, so that doorbells are added and taken away under the other processor's writes. */
-static void flip_bar(void *arg)
+static void flip_bar(unsigned i)
 {
 	const struct pci_dev *d = race.s.p.dev.pci;
-	(void)arg;
-	while (!race_is_over()) {
-		pci_write16(d, PCI_COMMAND, 0);
-		pci_write16(d, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	}
+	(void)i;
+	pci_write16(d, PCI_COMMAND, 0);
+	pci_write16(d, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
-static void flip_msix(void *arg)
+static void flip_msix(unsigned i)
 {
 	const struct pci_dev *d = race.s.p.dev.pci;
-	(void)arg;
-	for (unsigned i = 0; !race_is_over(); i++) {
-		msix_enable(d, i & 1);
-		msix_mask_all(d, i & 2);
-		msix_mask(d, i % 2, i & 4);
-	}
+	msix_enable(d, i & 1);
+	msix_mask_all(d, i & 2);
+	msix_mask(d, i % 2, i & 4);
 }
 
-static void flip_vectors(void *arg)
+static void flip_vectors(unsigned i)
 {
-	(void)arg;
-	for (unsigned i = 0; !race_is_over(); i++) {
-		COMMON_WRITE16(&race.s.p.dev, queue_msix_vector, (uint16_t)(i % 4));
-		COMMON_WRITE16(&race.s.p.dev, msix_config, (uint16_t)(i % 3));
-	}
+	COMMON_WRITE16(&race.s.p.dev, queue_msix_vector, (uint16_t)(i % 4));
+	COMMON_WRITE16(&race.s.p.dev, msix_config, (uint16_t)(i % 3));
 }
 
-static void sweep_configuration(void *arg)
+static void sweep_configuration(unsigned i)
 {
 	const struct virtio *v = &race.s.p.dev;
-	(void)arg;
-	while (!race_is_over())
-		for (uint32_t at = 0; at < 64; at += 4) {
-			(void)mmio_read32(v->config + at);
-			mmio_write32(v->config + at, (uint32_t)rand_next(&race.rand));
-			(void)mmio_read32(v->common + at);
-		}
+	uint32_t at = i % 16 * 4;
+	(void)mmio_read32(v->config + at);
+	mmio_write32(v->config + at, (uint32_t)rand_next(&race.rand));
+	(void)mmio_read32(v->common + at);
+}
+
+static void spoil_until_over(void *step)
+{
+	for (unsigned i = 0; !race_is_over(); i++)
+		((void (*)(unsigned))step)(i);
 }
 
 /* --- the first processor --- */
 
-static enum verdict race_begin(void (*fn)(void *))
+static enum verdict race_begin(void (*step)(unsigned i))
 {
 	if (acpi_cpus() < 2)
 		return test_skip("one processor");
@@ -197,7 +173,7 @@ static enum verdict race_begin(void (*fn)(void *))
 	mem_fill(race.sandbox, 0xff, SANDBOX_BYTES);
 	race.rand.state = 1;
 	race.is_over = false;
-	CHECK(smp_run(fn, NULL));
+	CHECK(smp_run(spoil_until_over, (void *)step));
 	return PASS;
 }
 
@@ -209,10 +185,10 @@ static enum verdict race_end(void)
 }
 
 /* Offer what the other one spoils; a device that gave up is reset and set up anew. */
-static enum verdict offer_all_the_time(uint64_t fn)
+static enum verdict offer_all_the_time(uint64_t step)
 {
 	struct rand r = { 11 };
-	CHECK_PASS(race_begin((void (*)(void *))fn));
+	CHECK_PASS(race_begin((void (*)(unsigned))step));
 	enum verdict v = PASS;
 	struct scene *s = &race.s;
 	unsigned resets = 0;
@@ -239,9 +215,9 @@ static enum verdict offer_all_the_time(uint64_t fn)
 }
 
 /* Bring the device up and use it as if nothing was; whether that works does not matter. */
-static enum verdict use_all_the_time(uint64_t fn)
+static enum verdict use_all_the_time(uint64_t step)
 {
-	CHECK_PASS(race_begin((void (*)(void *))fn));
+	CHECK_PASS(race_begin((void (*)(unsigned))step));
 	struct ring *r = &race.s.p.ring;
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		scene_offer(&race.s, 0);
@@ -261,7 +237,7 @@ static enum verdict use_all_the_time(uint64_t fn)
 static enum verdict reset_against_reset(uint64_t arg)
 {
 	(void)arg;
-	CHECK_PASS(race_begin(reset_all_the_time));
+	CHECK_PASS(race_begin(reset_device));
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		COMMON_WRITE8(&race.s.p.dev, device_status, 0);
 		ring_program(&race.s.p.ring, &race.s.p.dev);
@@ -282,17 +258,16 @@ static enum verdict reset_against_reset(uint64_t arg)
 
 const struct attack attacks_race[] = {
 	RACE("descriptors", "descriptors changed while in use", offer_all_the_time,
-	     flip_descriptors),
+	     flip_descriptor),
 	RACE("table", "indirect tables changed while in use", offer_all_the_time, flip_table),
 	RACE("indirect", "direct and indirect in turns", offer_all_the_time, flip_indirect),
 	RACE("index", "the available index at random", offer_all_the_time, flip_index),
-	RACE("entries", "entries of the available ring at random", offer_all_the_time,
-	     flip_entries),
+	RACE("entries", "entries of the available ring at random", offer_all_the_time, flip_entry),
 	RACE("used", "the used ring written by the driver", offer_all_the_time, flip_used),
 	RACE("header", "type and place changed while served", offer_all_the_time, flip_header),
-	RACE("resets", "resets against I/O", use_all_the_time, reset_all_the_time),
-	RACE("queue-resets", "queue resets against I/O", use_all_the_time, reset_queues),
-	RACE("doorbells", "doorbells against I/O", use_all_the_time, ring_doorbells),
+	RACE("resets", "resets against I/O", use_all_the_time, reset_device),
+	RACE("queue-resets", "queue resets against I/O", use_all_the_time, reset_queue),
+	RACE("doorbells", "doorbells against I/O", use_all_the_time, ring_doorbell),
 	RACE("commands", "the PCI command against I/O", use_all_the_time, flip_memory_decoding),
 	RACE("bar", "the BAR there and away against I/O", use_all_the_time, flip_bar),
 	RACE("msix", "MSI-X on, off and masked against I/O", use_all_the_time, flip_msix),
