@@ -1,4 +1,5 @@
 /* operate.c - commands that speak to running VMs: stop, powerbtn, status, disk, device. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ static int operate_parse(struct operate_args *a, unsigned allowed, int argc, cha
 		{ 0 },
 	};
 	opterr = 0;
-	optind = 1;
+	optind = 0; /* begin anew, wherever the last command line ended */
 	for (int opt; (opt = getopt_long(argc, argv, ":", longs, NULL)) != -1;) {
 		if (opt == ':')
 			return operate_usage(a->command, argv[optind - 1], "needs a value");
@@ -158,7 +159,10 @@ static int operate_show(struct operate_args *a, const char *request, int first)
 		print_devices(json_object_get(r, "devices"));
 	}
 	json_decref(r);
-	return fflush(stdout) ? VM_EXIT_HOST : VM_EXIT_OK;
+	if (!fflush(stdout) && !ferror(stdout))
+		return VM_EXIT_OK;
+	log_error("%s: standard output: %s", a->command, strerror(errno));
+	return VM_EXIT_HOST;
 }
 
 int cmd_status(int argc, char **argv)

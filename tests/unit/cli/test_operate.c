@@ -1,0 +1,304 @@
+/* test_operate.c - commands that speak to running VMs: what they ask for, and what they print. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <string.h>
+#include "src/cli/cli.h"
+#include "src/cli/control.h"
+#include "support/json_memory.h"
+#include "support/said.h"
+#include "vm/vm.h"
+
+#define MAX_ARGS 80
+
+/* --- the VM that is spoken to --- */
+
+static char asked[2048];     /* "SOCKET REQUEST" a line; "… until end" */
+static const char *mute;     /* the socket nobody answers at */
+static const char *replying; /* the "result" of others; NULL: {} */
+
+json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end)
+{
+	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	size_t at = strlen(asked);
+	assert_non_null(command);
+	(void)snprintf(asked + at, sizeof(asked) - at, "%s %s%s\n", socket,
+		       text ? text : "(no memory)", until_end ? " until end" : "");
+	bool fails = !text || (mute && !strcmp(mute, socket));
+	json_memory_free(text);
+	json_decref(request);
+	if (fails)
+		return NULL;
+	json_t *r = json_loads(replying ? replying : "{}", 0, NULL);
+	assert_non_null(r);
+	return r;
+}
+
+/* --- the command line --- */
+
+static struct ran {
+	int status;
+	char out[8192];
+	struct said err;
+} ran;
+
+/* Run @fn with the words of @line, standard output into @fd. */
+static void run_into(int (*fn)(int, char **), const char *line, int fd)
+{
+	char copy[1024], *argv[MAX_ARGS + 1], *rest = NULL;
+	int argc = 0;
+	(void)snprintf(copy, sizeof(copy), "%s", line);
+	for (char *s = strtok_r(copy, " ", &rest); s && argc < MAX_ARGS;
+	     s = strtok_r(NULL, " ", &rest))
+		argv[argc++] = s;
+	argv[argc] = NULL;
+	asked[0] = 0;
+	(void)fflush(stdout);
+	said_begin(&ran.err);
+	int old = dup(STDOUT_FILENO);
+	BUG_ON(fd < 0 || old < 0 || dup2(fd, STDOUT_FILENO) < 0);
+	ran.status = fn(argc, argv);
+	(void)fflush(stdout);
+	clearerr(stdout);
+	__fpurge(stdout); /* what could not be written */
+	BUG_ON(dup2(old, STDOUT_FILENO) < 0);
+	ssize_t n = pread(fd, ran.out, sizeof(ran.out) - 1, 0);
+	ran.out[n > 0 ? n : 0] = 0;
+	close(old);
+	close(fd);
+	said_end(&ran.err);
+}
+
+static void run(int (*fn)(int, char **), const char *line)
+{
+	run_into(fn, line, memfd_create("out", 0));
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	mute = replying = NULL;
+	return 0;
+}
+
+/* --- what is asked --- */
+
+static const struct {
+	int (*fn)(int argc, char **argv);
+	const char *line, *asked;
+} rows[] = {
+	{ cmd_stop, "stop a", "a {\"do\":\"stop\"} until end\n" },
+	{ cmd_stop, "stop a b", "a {\"do\":\"stop\"} until end\nb {\"do\":\"stop\"} until end\n" },
+	{ cmd_powerbtn, "powerbtn a", "a {\"do\":\"powerbtn\"}\n" },
+	{ cmd_status, "status a", "a {\"do\":\"status\"}\n" },
+	{ cmd_status, "status --json a", "a {\"do\":\"status\"}\n" },
+	{ cmd_status, "status a --json", "a {\"do\":\"status\"}\n" },
+	{ cmd_device_list, "device list a", "a {\"do\":\"devices\"}\n" },
+	{ cmd_disk, "disk resize 0 20G a",
+	  "a {\"do\":\"resize\",\"device\":\"block0\",\"bytes\":\"20G\",\"shrink\":false}\n" },
+	{ cmd_disk, "disk resize 12 1M --shrink a",
+	  "a {\"do\":\"resize\",\"device\":\"block12\",\"bytes\":\"1M\",\"shrink\":true}\n" },
+	{ cmd_disk, "disk limit 1 bps=1M:2M,iops=off a",
+	  "a {\"do\":\"limit\",\"device\":\"block1\",\"bps\":\"1M:2M\",\"iops\":\"off\"}\n" },
+	{ cmd_disk, "disk limit 1 speed a",
+	  "a {\"do\":\"limit\",\"device\":\"block1\",\"speed\":\"\"}\n" }, /* the VM refuses it */
+	{ cmd_device_restart, "device restart rng a",
+	  "a {\"do\":\"restart\",\"device\":\"rng\"}\n" },
+	{ cmd_device_restart, "device restart rng --binary /bin/vmm a",
+	  "a {\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}\n" },
+};
+
+static void each_command_asks_for_what_it_says(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		run(rows[i].fn, rows[i].line);
+		if (ran.status || strcmp(asked, rows[i].asked) != 0)
+			fail_msg("%s: %d %s%s", rows[i].line, ran.status, asked, ran.err.text);
+		assert_string_equal(ran.err.text, "");
+	}
+}
+
+static void without_memory_for_a_request_it_fails(void **state)
+{
+	(void)state;
+	static const size_t some[] = { 0, 7, 9, 12 };
+	for (size_t i = 0; i < ARRAY_SIZE(some); i++) {
+		unsigned before = json_memory_out;
+		json_memory_left = 2;
+		run(rows[some[i]].fn, rows[some[i]].line);
+		json_memory_left = UINT_MAX;
+		assert_int_equal(ran.status, VM_EXIT_HOST);
+		assert_non_null(strstr(asked, "a (no memory)"));
+		assert_int_equal(json_memory_out, before);
+	}
+}
+
+/* The others are asked all the same. */
+static void one_vm_that_does_not_answer_makes_it_fail(void **state)
+{
+	(void)state;
+	mute = "b";
+	run(cmd_stop, "stop a b c");
+	assert_int_equal(ran.status, VM_EXIT_HOST);
+	assert_non_null(strstr(asked, "\nc {"));
+	run(cmd_status, "status b");
+	assert_int_equal(ran.status, VM_EXIT_HOST);
+	assert_string_equal(ran.out, "");
+	run(cmd_device_restart, "device restart rng b");
+	assert_int_equal(ran.status, VM_EXIT_HOST);
+}
+
+/* --- mistakes --- */
+
+static const struct {
+	int (*fn)(int argc, char **argv);
+	const char *line, *words;
+} mistakes[] = {
+	{ cmd_stop, "stop", "SOCKET: is missing; 'vmm help stop'" },
+	{ cmd_stop, "stop --json a", "--json: unknown option" },
+	{ cmd_stop, "stop -x a", "unknown option" },
+	{ cmd_powerbtn, "powerbtn", "SOCKET" },
+	{ cmd_powerbtn, "powerbtn --shrink a", "--shrink: unknown option" },
+	{ cmd_status, "status", "SOCKET: give one" },
+	{ cmd_status, "status a b", "SOCKET: give one" },
+	{ cmd_status, "status --binary x a", "unknown option" },
+	{ cmd_disk, "disk", "resize or limit" },
+	{ cmd_disk, "disk fly 0 1 a", "fly: say resize or limit" },
+	{ cmd_disk, "disk resize", "INDEX" },
+	{ cmd_disk, "disk resize 0", "0: give the number" },
+	{ cmd_disk, "disk resize 0 20G", "SOCKET: is missing" },
+	{ cmd_disk, "disk resize block0 20G a", "block0: give the number" },
+	{ cmd_disk, "disk resize -1 20G a", "unknown option" },
+	{ cmd_disk, "disk resize 1000 20G a", "1000: give the number" },
+	{ cmd_device_list, "device list", "SOCKET: give one" },
+	{ cmd_device_list, "device list a b", "SOCKET: give one" },
+	{ cmd_device_restart, "device restart", "restart: give the name" },
+	{ cmd_device_restart, "device restart rng", "restart: give the name" },
+	{ cmd_device_restart, "device restart rng a b", "restart: give the name" },
+	{ cmd_device_restart, "device restart rng a --binary", "--binary: needs a value" },
+	{ cmd_device_restart, "device restart --json rng a", "--json: unknown option" },
+};
+
+static void a_mistake_gets_one_line_and_nobody_is_asked(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(mistakes); i++) {
+		run(mistakes[i].fn, mistakes[i].line);
+		if (ran.status != VM_EXIT_USAGE || !strstr(ran.err.text, mistakes[i].words) ||
+		    said_lines(&ran.err) != 1 || *asked)
+			fail_msg("%s: %d %s%s", mistakes[i].line, ran.status, asked, ran.err.text);
+	}
+}
+
+static void more_words_than_there_is_room_for(void **state)
+{
+	(void)state;
+	char line[256] = "stop";
+	for (unsigned i = 0; i < 65; i++)
+		strcat(line, " a");
+	run(cmd_stop, line);
+	assert_int_equal(ran.status, VM_EXIT_USAGE);
+	assert_non_null(strstr(ran.err.text, "too many arguments"));
+	line[strlen(line) - 2] = 0;
+	run(cmd_stop, line);
+	assert_int_equal(ran.status, VM_EXIT_OK);
+}
+
+/* --- what is printed --- */
+
+static const char a_status[] =
+	"{\"state\":\"running\",\"uptime_ms\":61500,\"process\":42,\"vcpus\":2,"
+	"\"memory_bytes\":268435456,\"devices\":[{\"name\":\"block0\",\"kind\":\"block\","
+	"\"pci\":\"00:01.0\",\"driver\":true,\"needs_reset\":false,\"restarts\":3,"
+	"\"disk\":{\"path\":\"d.img\",\"bytes\":4096,\"direct\":true,\"engine\":\"io_uring\","
+	"\"workers\":1,\"poll\":\"adaptive\"},"
+	"\"queues\":[{\"enabled\":true,\"requests\":5,\"kicks\":4,\"interrupts\":3},"
+	"{\"enabled\":false,\"requests\":9,\"kicks\":9,\"interrupts\":9},{\"enabled\":true}]},"
+	"{\"name\":\"rng\",\"kind\":\"rng\",\"pci\":\"00:02.0\",\"driver\":true,"
+	"\"needs_reset\":true,\"queues\":[]}]}";
+
+static void a_status_for_people(void **state)
+{
+	(void)state;
+	replying = a_status;
+	run(cmd_status, "status a");
+	assert_int_equal(ran.status, VM_EXIT_OK);
+	assert_string_equal(
+		ran.out, "running, up 61.5 s, process 42\n2 vCPUs, 256 MiB\n"
+			 "block0     block    00:01.0  in use, 3 restarts\n"
+			 "  d.img, 4096 bytes, direct, engine io_uring, 1 workers, poll adaptive\n"
+			 "  queue 0            5 requests          4 kicks          3 interrupts\n"
+			 "rng        rng      00:02.0  needs reset, 0 restarts\n");
+}
+
+static void a_status_for_programs(void **state)
+{
+	(void)state;
+	replying = a_status;
+	run(cmd_status, "status a --json");
+	json_t *got = json_loads(ran.out, 0, NULL), *want = json_loads(a_status, 0, NULL);
+	assert_true(got && json_equal(got, want));
+	assert_int_equal(ran.out[strlen(ran.out) - 1], '\n');
+	json_decref(got);
+	json_decref(want);
+}
+
+static void a_list_of_devices(void **state)
+{
+	(void)state;
+	replying = "[{\"name\":\"rng\",\"kind\":\"rng\",\"pci\":\"00:02.0\",\"driver\":false}]";
+	run(cmd_device_list, "device list a");
+	assert_int_equal(ran.status, VM_EXIT_OK);
+	assert_string_equal(ran.out, "rng        rng      00:02.0  no driver, 0 restarts\n");
+}
+
+/* From a VM of another version, or none. */
+static void a_reply_that_lacks_everything_does_no_harm(void **state)
+{
+	(void)state;
+	static const char *const replies[] = { "{}", "[]", "[{}]", "[1, null]",
+					       "{\"devices\":[{\"disk\":{},\"queues\":{}}]}" };
+	for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
+		replying = replies[i];
+		run(cmd_status, "status a");
+		assert_int_equal(ran.status, VM_EXIT_OK);
+	}
+}
+
+static void what_cannot_be_printed_is_a_failure(void **state)
+{
+	(void)state;
+	static const char *const lines[] = { "status a", "status --json a" };
+	replying = a_status;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		run_into(cmd_status, lines[i], open("/dev/full", O_RDWR | O_CLOEXEC));
+		assert_int_equal(ran.status, VM_EXIT_HOST);
+		assert_int_equal(said_lines(&ran.err), 1);
+	}
+}
+
+#define T(fn) cmocka_unit_test_setup(fn, setup)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(each_command_asks_for_what_it_says),
+		T(without_memory_for_a_request_it_fails),
+		T(one_vm_that_does_not_answer_makes_it_fail),
+		T(a_mistake_gets_one_line_and_nobody_is_asked),
+		T(more_words_than_there_is_room_for),
+		T(a_status_for_people),
+		T(a_status_for_programs),
+		T(a_list_of_devices),
+		T(a_reply_that_lacks_everything_does_no_harm),
+		T(what_cannot_be_printed_is_a_failure),
+	};
+	json_memory_begin();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
