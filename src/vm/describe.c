@@ -208,5 +208,6 @@ enum vm_status vm_print_choices(struct vm *vm)
 			return vm_fail_errno(all ? -EIO : -ENOMEM, "printing the choices");
 		printf("\n");
 	}
-	return fflush(stdout) ? vm_fail_errno(-errno, "standard output") : VM_EXIT_OK;
+	bool is_out = !fflush(stdout) && !ferror(stdout);
+	return is_out ? VM_EXIT_OK : vm_fail_errno(-errno, "standard output");
 }
