@@ -4,7 +4,7 @@
  * Layer:   cli
  * Threads: main only.
  * Errors:  each returns the exit status of the program and has printed its one line.
- * Spec:    README.md, "Commands".
+ * Spec:    README.md, "Quick start"; docs/config.md, docs/control.md.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -13,10 +13,11 @@ struct config_builder;
 
 struct cli_command {
 	const char *name;
-	const char *synopsis; /* after the name */
+	const char *synopsis; /* after the name; " | " between its forms */
 	const char *help;
 	int (*run)(int argc,
 		   char **argv); /* argv[0] is the command's name; NULL: not supported yet */
+	const char *options;     /* lines of help; NULL: none, or made from a table */
 };
 extern const struct cli_command cli_commands[];
 extern const unsigned cli_nr_commands;

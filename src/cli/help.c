@@ -20,6 +20,7 @@ static void help_options(void)
 			       o->value ? o->value : "");
 		printf("          %s\n", o->help);
 	}
+	printf("  -v, --verbose\n          say more of what is done\n");
 	printf("\nExit status: 0 the guest powered off or was stopped, 1 the host failed, 2 bad "
 	       "usage,\n"
 	       "32 the guest reset itself, 33 a vCPU crashed.\n"
@@ -27,12 +28,23 @@ static void help_options(void)
 	       "\nExample:\n  vmm run -m 1G -c 2 --rwroot disk.img -i initrd.img vmlinuz\n");
 }
 
+/* A line for each form of the command. */
+static void help_usage(const struct cli_command *c)
+{
+	const char *lead = "Usage:", *s = c->synopsis, *end;
+	for (; (end = strstr(s, " | ")); s = end + 3, lead = "      ")
+		printf("%s vmm %s %.*s\n", lead, c->name, (int)(end - s), s);
+	printf("%s vmm %s %s\n", lead, c->name, s);
+}
+
 void help_print(const struct cli_command *c)
 {
-	printf("Usage: vmm %s %s\n\n%s%s.\n", c->name, c->synopsis,
-	       c->run ? "" : "Not supported: ", c->help);
+	help_usage(c);
+	printf("\n%s%s.\n", c->run ? "" : "Not supported: ", c->help);
 	if (c->run == cmd_run)
 		help_options();
+	if (c->options)
+		printf("\n%s", c->options);
 }
 
 int cmd_help(int argc, char **argv)

@@ -11,37 +11,65 @@
 #include "vm/config.h"
 #include "vm/vm.h"
 
+static const char device_options[] =
+	"  --socket PATH  listen there; one frontend is served at a time\n"
+	"  --fd N         a socket that was inherited: listening, or connected to a frontend\n"
+	"  --block KEYS   the disk: path=PATH and more, as for 'vmm run --block'\n"
+	"  -v, --verbose  say more\n"
+	"  --json         all that is known, for programs\n"
+	"  --binary PATH  the program of the new process\n"
+	"\nNAME as 'vmm device list' tells it.\n"
+	"\nExample:\n  vmm device block --socket /run/disk.sock --block path=disk.img\n";
+static const char disk_options[] =
+	"  INDEX          number of the disk, from 0, in the order they were given\n"
+	"  SIZE           bytes, or with K, M, G, T; a block device must have that size already\n"
+	"  --shrink       smaller is meant: what lies beyond is lost\n"
+	"\nExample:\n  vmm disk resize 0 20G vm.sock\n"
+	"  vmm disk limit 0 bps=100M:1G,iops=off vm.sock\n";
+static const char bench_options[] =
+	"  --json         figures for programs\n"
+	"  --plot FILE    also a picture (needs gnuplot)\n"
+	"  --dir DIR      folder for an image of 256 MiB (/var/tmp)\n"
+	"  --direct       past the page cache\n"
+	"  --poll HOW     as poll= of a disk (adaptive)\n"
+	"  --rounds N     1 to 25; medians are printed (3)\n"
+	"  --quick        one short round: does it work?\n"
+	"  --verbose      what the guest says\n"
+	"  --host         no measurement: what the KVM of this host is and can\n";
+
 const struct cli_command cli_commands[] = {
-	{ "run", "[OPTIONS] KERNEL", "boot a VM and stay until it ends", cmd_run },
+	{ "run", "[OPTIONS] KERNEL", "boot a VM and stay until it ends", cmd_run, NULL },
 	{ "device",
 	  "block --socket PATH|--fd N --block KEYS | list SOCKET [--json] | "
 	  "restart NAME [--binary PATH] SOCKET",
-	  "block: serve a disk over vhost-user to another VMM, KEYS as for 'vmm run --block'; "
-	  "list, "
-	  "restart: the devices of a running VM",
-	  cmd_device },
-	{ "stop", "SOCKET…", "end running VMs, and wait until they have ended", cmd_stop },
-	{ "status", "SOCKET [--json]", "what a running VM is and does", cmd_status },
-	{ "powerbtn", "SOCKET…", "press the power button of running VMs", cmd_powerbtn },
+	  "block: serve a disk to another VMM over vhost-user; list, restart: the devices of a "
+	  "running VM",
+	  cmd_device, device_options },
+	{ "stop", "SOCKET…", "end running VMs, and wait until they have ended", cmd_stop, NULL },
+	{ "status", "SOCKET [--json]", "what a running VM is and does", cmd_status,
+	  "  --json  all that is known, for programs\n" },
+	{ "powerbtn", "SOCKET…", "press the power button of running VMs", cmd_powerbtn, NULL },
 	{ "disk", "resize INDEX SIZE [--shrink] SOCKET… | limit INDEX bps=…,iops=… SOCKET…",
 	  "change a disk of running VMs: its size, its limits (as --block has them, or off)",
-	  cmd_disk },
+	  cmd_disk, disk_options },
 	{ "bench",
 	  "[--json] [--plot FILE.svg] [--dir DIR] [--direct] [--poll adaptive|off|always] "
 	  "[--rounds N] [--quick] | --host [--json]",
-	  "measure what a VM can do on this host; --host: tell what its KVM is", cmd_bench },
-	{ "version", "", "print the version", cmd_version },
-	{ "help", "[COMMAND]", "explain a command", cmd_help },
-	{ "suspend", "SOCKET…", "VMs cannot do that yet", NULL },
-	{ "resume", "SOCKET…", "VMs cannot do that yet", NULL },
-	{ "balloon", "SIZE SOCKET…", "there is no balloon device yet", NULL },
-	{ "balloon_stats", "SOCKET", "there is no balloon device yet", NULL },
-	{ "create_qcow2", "PATH [SIZE]", "there is no qcow2 yet; use 'qemu-img create'", NULL },
-	{ "usb", "attach|detach|list …", "there is no USB controller yet", NULL },
-	{ "battery", "…", "there is no battery device yet", NULL },
-	{ "snapshot", "…", "there are no snapshots yet", NULL },
-	{ "top", "SOCKET…", "VMs cannot do that yet", NULL },
-	{ "metrics", "SOCKET", "VMs cannot do that yet", NULL },
+	  "measure what a VM can do on this host; --host: tell what its KVM is", cmd_bench,
+	  bench_options },
+	{ "version", "", "print the version", cmd_version, NULL },
+	{ "help", "[COMMAND]", "explain a command", cmd_help, NULL },
+	{ "suspend", "SOCKET…", "VMs cannot do that yet", NULL, NULL },
+	{ "resume", "SOCKET…", "VMs cannot do that yet", NULL, NULL },
+	{ "balloon", "SIZE SOCKET…", "there is no balloon device yet", NULL, NULL },
+	{ "balloon_stats", "SOCKET", "there is no balloon device yet", NULL, NULL },
+	{ "create_qcow2", "PATH [SIZE]", "there is no qcow2 yet; use 'qemu-img create'", NULL,
+	  NULL },
+	{ "usb", "attach|detach|list …", "there is no USB controller yet", NULL, NULL },
+	{ "battery", "…", "there is no battery device yet", NULL, NULL },
+	{ "snapshot", "…", "there are no snapshots yet", NULL, NULL },
+	{ "top", "SOCKET…", "VMs cannot do that yet", NULL, NULL },
+	{ "metrics", "SOCKET", "VMs cannot do that yet", NULL, NULL },
 };
 const unsigned cli_nr_commands = ARRAY_SIZE(cli_commands);
 
