@@ -74,11 +74,11 @@ bool drive_used(struct drive *v, uint16_t idx, uint16_t *head, uint32_t *len);
 uint32_t drive_wait(struct drive *v, uint16_t idx, uint16_t *head);
 /* Let things happen for a moment: a step, or a nap. */
 void drive_idle(struct drive *v);
-/* Go on until @cond; fails the test after ten seconds. */
+/* Go on until @cond; fails the test after a minute or two. */
 #define drive_until(v, cond)                                                                       \
 	do {                                                                                       \
 		for (unsigned drive_n_ = 0; !(cond); drive_n_++) {                                 \
-			assert_true(drive_n_ < 100000);                                            \
+			assert_true(drive_n_ < 600000);                                            \
 			drive_idle(v);                                                             \
 		}                                                                                  \
 	} while (0)

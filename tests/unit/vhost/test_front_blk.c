@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -23,21 +22,18 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/err.h"
-#include "base/le.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "dev/virtio_devs.h"
 #include "sync/rcu.h"
 #include "unit/dev/drive.h"
+#include "unit/vhost/front_player.h"
 #include "virtio/vhost_front.h"
 #include "virtio/vhost_user.h"
 
-#define NR_QUEUES    2u
-#define NR_SLOTS     16u
-#define SLOT_BYTES   4096u
-#define REGION_BYTES (256u << 10) /* of the image, for each queue */
-#define PACKED       (1ull << VIRTIO_F_RING_PACKED)
-#define ALL          (~0ull & ~PACKED)
+#define KILLS  60
+#define PACKED (1ull << VIRTIO_F_RING_PACKED)
+#define ALL    (~0ull & ~PACKED)
 
 extern char **environ;
 
@@ -83,11 +79,18 @@ static void owner_reap(struct owner *o)
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+/* From any thread: the frontend's may be reaping it, and 0 would mean all of us. */
+static void owner_shoot(const struct owner *o)
+{
+	pid_t pid = o->pid;
+	if (pid > 0)
+		(void)kill(pid, SIGKILL);
+}
+
 static void owner_kill(void *ctx)
 {
 	struct owner *o = ctx;
-	if (o->pid > 0)
-		(void)kill(o->pid, SIGKILL);
+	owner_shoot(o);
 	owner_reap(o);
 	o->killed++;
 }
@@ -127,7 +130,7 @@ static int owner_connect(void *ctx)
 	return pair[0];
 }
 
-static int setup(void **state)
+static int setup_with(void **state, unsigned answer_ms)
 {
 	struct owner *o = calloc(1, sizeof(*o));
 	drive_init(&o->v);
@@ -140,12 +143,24 @@ static int setup(void **state)
 					  .queue_size = 128,
 					  .connect = owner_connect,
 					  .kill = owner_kill,
-					  .ctx = o };
+					  .ctx = o,
+					  .answer_ms = answer_ms };
 	assert_int_equal(vhost_front_create(&o->d, o->v.mem, &cfg), 0);
 	assert_int_equal(o->d->nr_queues, NR_QUEUES);
 	drive_attach(&o->v, o->d);
 	*state = o;
 	return 0;
+}
+
+/* On a busy machine a good server may take long: it shall not be taken for a hung one. */
+static int setup(void **state)
+{
+	return setup_with(state, 60000);
+}
+
+static int setup_impatient(void **state)
+{
+	return setup_with(state, 0);
 }
 
 static int teardown(void **state)
@@ -158,162 +173,14 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* --- the driver --- */
-
-struct player {
-	struct owner *o;
-	uint16_t q;
-	uint64_t seed;
-	unsigned ops, goal;
-	_Atomic unsigned done;
-	_Atomic bool *is_over; /* go on until then, when there is one */
-	uint8_t model[REGION_BYTES / SLOT_BYTES];
-	struct {
-		bool is_busy, is_write;
-		uint16_t head;
-		uint32_t block;
-		uint8_t fill;
-	} slot[NR_SLOTS];
-};
-
-static uint64_t player_random(struct player *p)
-{
-	p->seed = p->seed * 6364136223846793005ull + 1442695040888963407ull;
-	return p->seed >> 33;
-}
-
-static uint64_t slot_addr(const struct player *p, unsigned i)
-{
-	return DRIVE_DATA + (p->q * NR_SLOTS + i) * 4ull * SLOT_BYTES;
-}
-
-static void player_ask(struct player *p, unsigned i)
-{
-	uint8_t *ram = p->o->v.ram;
-	uint64_t addr = slot_addr(p, i), data = addr + SLOT_BYTES;
-	uint32_t block = (uint32_t)(player_random(p) % ARRAY_SIZE(p->model));
-	for (unsigned k = 0; k < NR_SLOTS; k++)
-		if (p->slot[k].is_busy && p->slot[k].block == block)
-			return;
-	bool is_write = player_random(p) % 2;
-	uint8_t fill = (uint8_t)player_random(p);
-	struct drive_seg s[3] = { { addr, 16 }, { data, SLOT_BYTES }, { addr + 0x100, 1 } };
-	le_store(ram + addr, is_write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, 4);
-	le_store(ram + addr + 8, ((uint64_t)p->q * REGION_BYTES + block * SLOT_BYTES) / 512, 8);
-	ram[addr + 0x100] = 0xff;
-	memset(ram + data, is_write ? fill : (uint8_t)~p->model[block], SLOT_BYTES);
-	p->slot[i].is_busy = true;
-	p->slot[i].is_write = is_write;
-	p->slot[i].block = block;
-	p->slot[i].fill = fill;
-	p->slot[i].head = drive_offer(&p->o->v, p->q, s, is_write ? 2 : 1, is_write ? 1 : 2);
-	p->ops++;
-}
-
-static void player_check(struct player *p, unsigned i)
-{
-	const uint8_t *ram = p->o->v.ram;
-	uint64_t addr = slot_addr(p, i);
-	uint8_t *model = &p->model[p->slot[i].block];
-	assert_int_equal(ram[addr + 0x100], VIRTIO_BLK_S_OK);
-	if (p->slot[i].is_write)
-		*model = p->slot[i].fill;
-	for (unsigned b = 0; b < SLOT_BYTES; b++)
-		if (ram[addr + SLOT_BYTES + b] != *model)
-			fail_msg("queue %u: wrong data", p->q);
-	p->slot[i].is_busy = false;
-	p->done++;
-}
-
-static unsigned player_take(struct player *p)
-{
-	uint16_t head;
-	uint32_t len;
-	unsigned n = 0;
-	for (; drive_used(&p->o->v, p->q, &head, &len); n++) {
-		unsigned i = 0;
-		while (i < NR_SLOTS && !(p->slot[i].is_busy && p->slot[i].head == head))
-			i++;
-		if (i == NR_SLOTS)
-			fail_msg("queue %u: %u came back, and was not out", p->q, head);
-		player_check(p, i);
-	}
-	return n;
-}
-
-static bool player_is_idle(const struct player *p)
-{
-	for (unsigned i = 0; i < NR_SLOTS; i++)
-		if (p->slot[i].is_busy)
-			return false;
-	return true;
-}
-
-/* Sleeps for interrupts: one that is lost hangs it. */
-static void player_wait(struct player *p)
-{
-	struct notifier *call = &p->o->v.q[p->q].call;
-	struct pollfd pfd = { .fd = call->fd, .events = POLLIN };
-	if (guest_arm(&p->o->v.q[p->q].ring, 0))
-		return;
-	if (poll(&pfd, 1, 60000) != 1)
-		fail_msg("queue %u: no interrupt came", p->q);
-	(void)notifier_consume(call);
-}
-
-static bool player_goes_on(const struct player *p)
-{
-	return p->is_over ? !*p->is_over : p->ops < p->goal;
-}
-
-static void *player_run(void *arg)
-{
-	struct player *p = arg;
-	for (;;) {
-		for (unsigned i = 0; i < NR_SLOTS && player_goes_on(p); i++)
-			if (!p->slot[i].is_busy)
-				player_ask(p, i);
-		drive_kick(&p->o->v, p->q);
-		if (!player_take(p) && !player_is_idle(p))
-			player_wait(p);
-		if (player_is_idle(p) && !player_goes_on(p))
-			return NULL;
-	}
-}
-
-static struct player players[NR_QUEUES];
-
-static void players_start(struct owner *o, pthread_t *t, unsigned goal, _Atomic bool *is_over)
-{
-	memset(players, 0, sizeof(players));
-	for (unsigned i = 0; i < NR_QUEUES; i++) {
-		players[i] = (struct player){
-			.o = o, .q = (uint16_t)i, .seed = i + 1, .goal = goal, .is_over = is_over
-		};
-		assert_int_equal(pthread_create(&t[i], NULL, player_run, &players[i]), 0);
-	}
-}
-
-static void players_join(struct owner *o, pthread_t *t)
-{
-	for (unsigned i = 0; i < NR_QUEUES; i++)
-		assert_int_equal(pthread_join(t[i], NULL), 0);
-	CLEANUP(free_cleanup) uint8_t *image = malloc(NR_QUEUES * REGION_BYTES);
-	CLEANUP(fd_cleanup) int fd = open(o->path, O_RDONLY | O_CLOEXEC);
-	assert_int_equal(pread(fd, image, NR_QUEUES * REGION_BYTES, 0), NR_QUEUES * REGION_BYTES);
-	for (unsigned i = 0; i < NR_QUEUES * REGION_BYTES; i++)
-		if (image[i] != players[i / REGION_BYTES].model[i % REGION_BYTES / SLOT_BYTES])
-			fail_msg("the image differs at %u", i);
-}
+/* --- tests --- */
 
 static void play(struct owner *o, unsigned goal)
 {
 	pthread_t t[NR_QUEUES];
-	players_start(o, t, goal, NULL);
-	players_join(o, t);
+	players_start(&o->v, t, goal, NULL);
+	players_join(o->path, t);
 }
-
-/* --- tests --- */
 
 static void reads_what_it_wrote(void **state)
 {
@@ -332,7 +199,7 @@ static void goes_on_after_resets(void **state)
 {
 	struct owner *o = *state;
 	for (unsigned i = 0; i < 20; i++) {
-		struct player p = { .o = o, .seed = i };
+		struct player p = { .v = &o->v, .seed = i };
 		drive_up(&o->v, i % 2 ? ALL : ~0ull);
 		for (unsigned k = 0; k < NR_SLOTS; k++)
 			player_ask(&p, k);
@@ -364,22 +231,28 @@ static void nap_us(uint64_t us)
 static void wait_for_progress(struct owner *o)
 {
 	unsigned before = players[0].done;
-	for (unsigned n = 0; players[0].done == before && n < 200000; n++)
-		nap_us(100);
-	assert_int_not_equal(players[0].done, before);
+	drive_until(&o->v, players[0].done != before);
 	assert_false(drive_needs_reset(&o->v));
 }
 
+static bool is_settled(struct owner *o, struct vhost_front_info *info)
+{
+	vhost_front_info(o->d, info);
+	return info->is_connected;
+}
+
 /* At random moments: also while it is being introduced. */
-static void survive_kills(struct owner *o, unsigned kills)
+static void survive_kills(struct owner *o, uint64_t features)
 {
 	static _Atomic bool is_over;
 	struct player dice = { .seed = 99 };
 	struct vhost_front_info info;
 	pthread_t t[NR_QUEUES];
 	is_over = false;
-	players_start(o, t, 0, &is_over);
-	for (unsigned i = 0; i < kills; i++) {
+	drive_up(&o->v, features);
+	assert_int_equal(o->v.features & PACKED, features & PACKED);
+	players_start(&o->v, t, 0, &is_over);
+	for (unsigned i = 0; i < KILLS; i++) {
 		if (i % 3 == 0)
 			wait_for_progress(o);
 		unsigned before = o->spawned;
@@ -387,15 +260,13 @@ static void survive_kills(struct owner *o, unsigned kills)
 		nap_us(player_random(&dice) % 20000);
 		if (pid > 0 && o->spawned == before)
 			(void)kill(pid, SIGKILL);
-		for (unsigned n = 0; o->spawned == before && n < 200000; n++)
-			nap_us(100);
-		assert_int_not_equal(o->spawned, before);
+		drive_until(&o->v, o->spawned != before);
 	}
 	is_over = true;
-	players_join(o, t);
-	vhost_front_info(o->d, &info);
+	players_join(o->path, t);
+	/* the last requests may be done before it has told everything to the last server */
+	drive_until(&o->v, is_settled(o, &info));
 	assert_false(drive_needs_reset(&o->v));
-	assert_true(info.is_connected);
 	assert_true(info.restarts && info.outages);
 	print_message("    %u requests, %u servers, longest outage %llu us\n",
 		      players[0].ops + players[1].ops, o->spawned,
@@ -404,17 +275,12 @@ static void survive_kills(struct owner *o, unsigned kills)
 
 static void no_kill_is_noticed(void **state)
 {
-	struct owner *o = *state;
-	drive_up(&o->v, ALL);
-	survive_kills(o, 60);
+	survive_kills(*state, ALL);
 }
 
 static void no_kill_is_noticed_packed(void **state)
 {
-	struct owner *o = *state;
-	drive_up(&o->v, ~0ull);
-	assert_true(o->v.features & PACKED);
-	survive_kills(o, 60);
+	survive_kills(*state, ~0ull);
 }
 
 static void an_operator_may_replace_it_under_load(void **state)
@@ -424,13 +290,13 @@ static void an_operator_may_replace_it_under_load(void **state)
 	pthread_t t[NR_QUEUES];
 	is_over = false;
 	drive_up(&o->v, ALL);
-	players_start(o, t, 0, &is_over);
+	players_start(&o->v, t, 0, &is_over);
 	for (unsigned i = 1; i <= 10; i++) {
 		vhost_front_restart(o->d);
 		drive_until(&o->v, o->spawned == i + 1);
 	}
 	is_over = true;
-	players_join(o, t);
+	players_join(o->path, t);
 	assert_int_equal(o->killed, 10);
 }
 
@@ -440,15 +306,14 @@ static void resets_end_whoever_is_dead(void **state)
 {
 	struct owner *o = *state;
 	for (unsigned i = 0; i < 20; i++) {
-		struct player p = { .o = o, .seed = i };
+		struct player p = { .v = &o->v, .seed = i };
 		drive_up(&o->v, i % 2 ? ALL : ~0ull);
 		for (unsigned k = 0; k < NR_SLOTS; k++)
 			player_ask(&p, k);
 		drive_kick(&o->v, 0);
 		if (i % 4 >= 2)
 			o->refuse = -EAGAIN;
-		if (o->pid > 0)
-			(void)kill(o->pid, SIGKILL);
+		owner_shoot(o);
 		if (i % 4 == 1) {
 			drive_queue_reset(&o->v, 0);
 			drive_queue_up(&o->v, 0);
@@ -470,7 +335,7 @@ static void resets_end_whoever_is_dead(void **state)
 static void a_hung_server_is_replaced(void **state)
 {
 	struct owner *o = *state;
-	struct player p = { .o = o, .seed = 5 };
+	struct player p = { .v = &o->v, .seed = 5 };
 	drive_up(&o->v, ALL);
 	assert_int_equal(kill(o->pid, SIGSTOP), 0);
 	for (unsigned k = 0; k < NR_SLOTS; k++)
@@ -480,8 +345,8 @@ static void a_hung_server_is_replaced(void **state)
 		player_wait(&p);
 		(void)player_take(&p);
 	}
-	assert_int_equal(o->spawned, 2);
-	assert_int_equal(o->killed, 1);
+	assert_true(o->spawned >= 2); /* more: so busy a machine that a good one seemed to hang */
+	assert_int_equal(o->killed, o->spawned - 1);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -495,7 +360,8 @@ int main(int argc, char **argv)
 		T(no_kill_is_noticed_packed),
 		T(an_operator_may_replace_it_under_load),
 		T(resets_end_whoever_is_dead),
-		T(a_hung_server_is_replaced),
+		cmocka_unit_test_setup_teardown(a_hung_server_is_replaced, setup_impatient,
+						teardown),
 	};
 	if (argc == 4 && !strcmp(argv[1], "serve"))
 		return serve(atoi(argv[2]), argv[3]);
