@@ -5,7 +5,7 @@
  * Threads: control thread.
  * Errors:  -EINVAL with the one line that a person gets in struct config_error; of the host's
  *          (host_err_is()) perhaps with one; -ENOMEM without.
- * Spec:    README.md, "Options"; docs/config.md.
+ * Spec:    docs/config.md.
  */
 #ifndef VM_CONFIG_H
 #define VM_CONFIG_H

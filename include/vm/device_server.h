@@ -4,7 +4,7 @@
  * Layer:   vm
  * Threads: main thread; blocks SIGINT, SIGTERM and SIGHUP for the rest of the program.
  * Errors:  messages go to standard error; the result is the exit status of the program.
- * Spec:    README.md, "vmm device".
+ * Spec:    docs/vhost-user.md.
  */
 #ifndef VM_DEVICE_SERVER_H
 #define VM_DEVICE_SERVER_H

@@ -4,7 +4,7 @@
  * Layer:   dev
  * Threads: struct blk as its fields say; a struct blk_queue and its requests belong to its worker.
  * Errors:  a request that fails answers with a status; functions return 0 or negative errno.
- * Spec:    VIRTIO 1.2 §5.2; docs/io.md, "Block requests".
+ * Spec:    VIRTIO 1.2 §5.2; docs/io.md, "Operations".
  *
  * A request is begun by blk_serve(), goes through one or more operations of the reactor, one at a
  * time, and ends in blk_finish(). Requests are preallocated, one for each head a queue can have.
