@@ -413,69 +413,6 @@ static void affinity_for_all_waits_for_their_number(void **state)
 	assert_true(f->c.serial[0].is_console && f->c.serial[0].is_stdin);
 }
 
-static int from_json(struct fixture *f, const char *json)
-{
-	char path[] = "config-XXXXXX";
-	int fd = mkstemp(path);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, json, strlen(json)), (ssize_t)strlen(json));
-	close(fd);
-	int err = set(f, "config", path);
-	unlink(path);
-	return err;
-}
-
-static void a_file_says_what_the_command_line_can(void **state)
-{
-	struct fixture *f = *state;
-	assert_int_equal(set(f, "mem", "1G"), 0);
-	assert_int_equal(from_json(f,
-				   "{\"kernel\": \"k\", \"cpus\": 2, \"params\": [\"a\", \"b\"],"
-				   "\"no-smt\": true, \"disable-sandbox\": false,"
-				   "\"block\": [{\"path\": \"x,y\", \"ro\": true}, \"path=z\"]}"),
-			 0);
-	assert_int_equal(f->c.nr_cpus, 2);
-	assert_string_equal(f->c.params, "a b");
-	assert_true(f->c.no_smt);
-	assert_string_equal(f->c.disks[0].path, "x,y");
-	assert_true(f->c.disks[0].is_readonly);
-	assert_string_equal(f->c.disks[1].path, "z");
-	assert_int_equal(set(f, "cpus", "4"), 0); /* the command line overrides */
-	assert_int_equal(f->c.nr_cpus, 4);
-}
-
-static void a_broken_file_is_refused_with_the_place(void **state)
-{
-	(void)state;
-	static const struct {
-		const char *json, *word;
-	} rows[] = {
-		{ "", "1" },
-		{ "[]", "object" },
-		{ "{\"mem\": \"1G\"", ":1:" },
-		{ "{\"mem\": \"1G\", \"mem\": \"2G\"}", "duplicate" },
-		{ "{\"colour\": 1}", "colour" },
-		{ "{\"mem\": null}", "--mem" },
-		{ "{\"mem\": \"0\"}", "--mem" },
-		{ "{\"mem\": 1.5}", "--mem" },
-		{ "{\"mem\": [1]}", "--mem" },
-		{ "{\"no-smt\": 1}", "--no-smt" },
-		{ "{\"block\": [{}]}", "--block" },
-		{ "{\"block\": [{\"path\": {}}]}", "--block" },
-		{ "{\"config\": \"x\"}", "another" },
-		{ "{\"gpu\": true}", "not supported" },
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		void *own = NULL;
-		setup(&own);
-		struct fixture *f = own;
-		int err = from_json(f, rows[i].json);
-		if (err != -EINVAL || !strstr(f->b.err.text, rows[i].word))
-			fail_msg("%s: %d '%s'", rows[i].json, err, f->b.err.text);
-		teardown(&own);
-	}
-}
-
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void)
 {
@@ -492,8 +429,6 @@ int main(void)
 		T(single_options_are_given_once),
 		T(options_must_go_together),
 		T(affinity_for_all_waits_for_their_number),
-		T(a_file_says_what_the_command_line_can),
-		T(a_broken_file_is_refused_with_the_place),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
