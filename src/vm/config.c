@@ -141,8 +141,8 @@ static int config_check_topology(struct config_builder *b)
 	struct machine_topology *t = &c->topology;
 	bool is_given = t->threads;
 	if (c->max_cpus && c->max_cpus < c->nr_cpus)
-		return config_fail(b, "--cpus: max=%u is less than the %u vCPUs", c->max_cpus,
-				   c->nr_cpus);
+		return config_fail(b, "--cpus: max=%u is less than the %u vCPUs; leave it out",
+				   c->max_cpus, c->nr_cpus);
 	if (c->max_cpus > c->nr_cpus)
 		return config_fail(b,
 				   "--cpus: max=%u: not supported: vCPUs cannot be added to a "
@@ -240,9 +240,11 @@ static int config_check_cpus(struct config_builder *b)
 				c->nr_cpus);
 	uint64_t page = place_page_bytes(c->place.pages);
 	if (!is_aligned(c->ram_bytes, page))
-		return config_fail(b,
-				   "--mem: the size is not a multiple of the %llu MiB huge pages",
-				   (unsigned long long)(page / MIB));
+		return config_fail(
+			b,
+			"--mem: the size is not a multiple of the %llu MiB huge pages; give one, "
+			"or leave out hugepages=",
+			(unsigned long long)(page / MIB));
 	return 0;
 }
 

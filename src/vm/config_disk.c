@@ -268,7 +268,7 @@ static int disk_add(struct config_builder *b, const char *value, bool path_first
 		    bool is_root)
 {
 	if (b->c->nr_disks == VM_MAX_DISKS)
-		return config_fail(b, "more than %d disks", VM_MAX_DISKS);
+		return config_fail(b, "more than %d disks; give fewer", VM_MAX_DISKS);
 	struct vm_disk_config *d = &b->c->disks[b->c->nr_disks];
 	*d = (struct vm_disk_config){ .option = b->now->name,
 				      .is_readonly = is_readonly,
@@ -281,7 +281,7 @@ static int disk_add(struct config_builder *b, const char *value, bool path_first
 		int err = is_first && !it.has_val && path_first ? opt_string(b, &d->path, it.val)
 								: disk_key(b, d, &it);
 		if (it.is_bad)
-			err = config_fail(b, "'%s' has an empty or overlong part", value);
+			err = opt_bad_part(b, value);
 		if (err)
 			return err;
 	}

@@ -40,6 +40,14 @@ int opt_bool(struct config_builder *b, const struct kv_iter *it, bool *out)
 	return config_fail(b, "%s=%s; give on or off", it->key, it->val);
 }
 
+int opt_bad_part(struct config_builder *b, const char *value)
+{
+	return config_fail(b,
+			   "'%s' has an empty or overlong part; one comma separates two parts, "
+			   "',,' is a comma in one",
+			   value);
+}
+
 static int opt_kernel(struct config_builder *b, const char *v)
 {
 	return opt_string(b, &b->c->kernel, v);
@@ -92,7 +100,7 @@ static int opt_params(struct config_builder *b, const char *v)
 static int opt_acpi_table(struct config_builder *b, const char *v)
 {
 	if (b->c->nr_acpi_tables == VM_MAX_TABLES)
-		return config_fail(b, "more than %d tables", VM_MAX_TABLES);
+		return config_fail(b, "more than %d tables; give fewer", VM_MAX_TABLES);
 	int err = opt_string(b, &b->c->acpi_tables[b->c->nr_acpi_tables], v);
 	b->c->nr_acpi_tables += !err;
 	return err;

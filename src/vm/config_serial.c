@@ -105,14 +105,13 @@ static int serial_check(struct config_builder *b, const struct vm_serial_config 
 static int serial_add(struct config_builder *b, const char *value, bool is_virtio)
 {
 	if (b->c->nr_serial == ARRAY_SIZE(b->c->serial))
-		return config_fail(b, "more than %zu ports", ARRAY_SIZE(b->c->serial));
+		return config_fail(b, "more than %zu ports; give fewer", ARRAY_SIZE(b->c->serial));
 	struct vm_serial_config *s = &b->c->serial[b->c->nr_serial];
 	*s = (struct vm_serial_config){ .type = VM_SERIAL_SINK, .num = 1, .is_virtio = is_virtio };
 	b->c->nr_serial++; /* from here on config_fini() frees it */
 	struct kv_iter it = { .at = value };
 	while (kv_next(&it)) {
-		int err = it.is_bad ? config_fail(b, "'%s' has an empty or overlong part", value)
-				    : serial_key(b, s, &it);
+		int err = it.is_bad ? opt_bad_part(b, value) : serial_key(b, s, &it);
 		if (err)
 			return err;
 	}

@@ -126,7 +126,7 @@ static int vhost_check(struct config_builder *b, const struct vm_vhost_config *d
 static int vhost_add(struct config_builder *b, const char *value, uint32_t id)
 {
 	if (b->c->nr_vhost == VM_MAX_VHOST)
-		return config_fail(b, "more than %d devices", VM_MAX_VHOST);
+		return config_fail(b, "more than %d devices; give fewer", VM_MAX_VHOST);
 	struct vm_vhost_config *d = &b->c->vhost[b->c->nr_vhost];
 	*d = (struct vm_vhost_config){ .option = b->now->name, .id = id };
 	b->c->nr_vhost++; /* from here on config_fini() frees it */
@@ -135,7 +135,7 @@ static int vhost_add(struct config_builder *b, const char *value, uint32_t id)
 		int err = is_first && id && !it.has_val ? vhost_socket(b, d, it.val)
 							: vhost_key(b, d, &it);
 		if (it.is_bad)
-			err = config_fail(b, "'%s' has an empty or overlong part", value);
+			err = opt_bad_part(b, value);
 		if (err)
 			return err;
 	}
