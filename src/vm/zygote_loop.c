@@ -214,6 +214,11 @@ static void slot_on_request(struct loop *l, struct slot *s)
 	int err = zygote_recv(s->ctl, &r, sizeof(r), fds, &nr, false);
 	if (err == -EAGAIN)
 		return;
+	if (err == -EMFILE) {
+		slot_kill(s);
+		slot_fail(s, err, 0);
+		return;
+	}
 	if (err || !request_is_sane(&r, nr)) {
 		while (nr)
 			fd_close(fds[--nr]);

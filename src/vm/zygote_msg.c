@@ -68,5 +68,6 @@ int zygote_recv(int sock, void *msg, size_t len, int fds[ZYGOTE_REQUEST_FDS], un
 		return 0;
 	while (*nr)
 		fd_close(fds[--*nr]);
-	return -EPROTO;
+	/* there is room for all that are ever sent: the rest is more than this process may have */
+	return h.msg_flags & MSG_CTRUNC ? -EMFILE : -EPROTO;
 }

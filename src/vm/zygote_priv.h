@@ -50,7 +50,7 @@ struct zygote_errand {
 MUST_CHECK int zygote_send(int sock, const void *msg, size_t len, const int *fds, unsigned nr);
 /*
  * 0 and *nr descriptors (close-on-exec), -EPIPE at the end, -EAGAIN when there is none and @wait is
- * false, -EPROTO: not of @len bytes.
+ * false, -EPROTO: not of @len bytes, -EMFILE: the descriptors are beyond RLIMIT_NOFILE.
  */
 MUST_CHECK int zygote_recv(int sock, void *msg, size_t len, int fds[ZYGOTE_REQUEST_FDS],
 			   unsigned *nr, bool wait);

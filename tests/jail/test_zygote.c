@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -76,9 +77,19 @@ static int fake_order(void *ctx, unsigned dev, unsigned what, const void *arg, s
 	return what == 7 ? 0 : -EDOM;
 }
 
-static const struct zygote_ops fake_ops = { .open = fake_open,
-					    .serve = fake_serve,
-					    .order = fake_order };
+static rlim_t files_of_zygote; /* 0: as many as we may have */
+
+static void fake_begin(void *ctx)
+{
+	(void)ctx;
+	struct rlimit few = { files_of_zygote, files_of_zygote };
+	if (files_of_zygote && setrlimit(RLIMIT_NOFILE, &few))
+		_exit(1);
+}
+
+static const struct zygote_ops fake_ops = {
+	.begin = fake_begin, .open = fake_open, .serve = fake_serve, .order = fake_order
+};
 
 static struct zygote *make(bool is_jailed)
 {
@@ -249,6 +260,42 @@ static void hands_over_what_main_gives(void **state)
 	close(p[0]);
 }
 
+/* What a host has too few of is named, on whichever side it is; the next try may go better. */
+static void says_that_descriptors_are_short(void **state)
+{
+	struct zygote *z = make(*state);
+	struct rlimit all, few;
+	int lowest = dup(STDERR_FILENO);
+	assert_true(lowest >= 0);
+	close(lowest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	few = all;
+	few.rlim_cur = (rlim_t)lowest;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	int err = zygote_connect(zygote_device(z, 1));
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_int_equal(err, -EMFILE);
+	int sock = zygote_connect(zygote_device(z, 1));
+	assert_true(sock >= 0);
+	close(sock);
+	zygote_destroy(z);
+}
+
+/* Enough to poll(), and no room for what main gives. */
+static void says_that_the_zygotes_are_short(void **state)
+{
+	files_of_zygote = 8;
+	struct zygote *z = make(*state);
+	files_of_zygote = 0;
+	struct zygote_device *d = zygote_device(z, 2);
+	struct zygote_gift g = { .nr_fds = 8, .binary = -1 };
+	for (unsigned i = 0; i < g.nr_fds; i++)
+		g.fds[i] = STDERR_FILENO;
+	zygote_set_gift(d, &g);
+	assert_int_equal(zygote_connect(d), -EMFILE);
+	zygote_destroy(z);
+}
+
 static void ends_with_the_last_socket(void **state)
 {
 	struct zygote *z = make(*state);
@@ -341,6 +388,8 @@ int main(void)
 		BOTH(tells_of_a_process_that_never_was_ready),
 		BOTH(carries_out_orders_for_processes_to_come),
 		BOTH(hands_over_what_main_gives),
+		BOTH(says_that_descriptors_are_short),
+		BOTH(says_that_the_zygotes_are_short),
 		BOTH(ends_with_the_last_socket),
 		BOTH(leaves_nothing_when_main_is_killed),
 		BOTH(survives_requests_that_make_no_sense),
