@@ -7,7 +7,8 @@
  *          frontend's; both may block, but a stop of the device waits for them.
  * Errors:  negative errno from create. -EPROTO: the server breaks the protocol, or cannot do what
  *          the configuration asks for. -ENODATA: it has no configuration space, and such a device
- *          needs one. -ETIMEDOUT: it does not answer. What connect() returned.
+ *          needs one. -ETIMEDOUT: it does not answer. -E2BIG: guest memory has more separate parts
+ *          than VHOST_FRONT_REGIONS. What connect() returned.
  * Spec:    QEMU docs/interop/vhost-user.rst, front end; docs/isolation.md, docs/vhost-user.md.
  *
  * What comes out is a struct vdev like any other. A server that dies, hangs or breaks the protocol
@@ -23,6 +24,7 @@
 #include "virtio/vdev.h"
 
 #define VHOST_FRONT_ANSWER_MS 5000 /* when the configuration says 0 */
+#define VHOST_FRONT_REGIONS   8    /* of guest memory; parts beside each other are one */
 
 struct vhost_front_config {
 	const char *name;    /* "block0": of the thread, the device and messages. Copied. */

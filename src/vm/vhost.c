@@ -17,6 +17,7 @@
 
 static_assert(VM_SOCKET_BYTES == sizeof(((struct sockaddr_un *)0)->sun_path), "length of a path");
 static_assert(VM_VHOST_MAX_QUEUES <= VDEV_MAX_QUEUES, "queues of one device");
+static_assert(VHOST_FRONT_REGIONS == 8, "as vhost_failed() says");
 
 /*
  * Ask at the path again and again: whoever is to serve the device may be restarted. What a dead one
@@ -42,6 +43,9 @@ static enum vm_status vhost_failed(const struct vm_vhost_config *d, int err)
 		why = "the server does not answer; it may be serving another frontend";
 	else if (err == -ENODATA)
 		why = "the server has no configuration for such a device";
+	else if (err == -E2BIG)
+		why = "guest memory has more than 8 separate parts, which vhost-user cannot hand "
+		      "to a server; give the guest fewer";
 	else if (err == -EPROTO || err == -ECONNRESET || err == -EREMOTEIO)
 		why = "the server does not speak vhost-user for such a device";
 	return vm_fail(VM_EXIT_HOST, "--%s: %s: %s", d->option, d->path, why);

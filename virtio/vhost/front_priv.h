@@ -150,6 +150,8 @@ MUST_CHECK int front_sleep(struct front *f, int ms);
 
 /* --- user_front_hello.c: what is said before and between rings --- */
 
+/* -E2BIG: a server cannot be told of @mem. */
+MUST_CHECK int front_check_memory(const struct gmem *mem);
 /* The first words on a new connection: who we are, what the server can. */
 MUST_CHECK int front_hello(struct front *f);
 /* Tell it @features of the driver, memory and log, once for each connection and reset. */

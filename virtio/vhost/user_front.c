@@ -225,7 +225,9 @@ int vhost_front_create(struct vdev **out, struct gmem *mem, const struct vhost_f
 	if (c.config && !c.config_bytes)
 		return -EINVAL;
 	CLEANUP(front_cleanup) struct front *f = NULL;
-	int err = front_new(&f, &c);
+	int err = front_check_memory(mem);
+	if (!err)
+		err = front_new(&f, &c);
 	if (err)
 		return err;
 	int sock = cfg->connect(cfg->ctx);

@@ -122,18 +122,49 @@ uint64_t front_offer(const struct front *f)
 
 /* --- what a server must know before the first ring --- */
 
-/* Addresses in "our" memory are the guest's: servers need not know where we have it. */
+static bool hello_continues(const struct vhost_user_region *last, int last_fd,
+			    const struct gmem_region *r)
+{
+	return r->fd == last_fd && r->start == last->start + last->len &&
+	       r->fd_offset == last->fd_offset + last->len;
+}
+
+/*
+ * What one message can carry: parts that lie beside each other, here and in their file, are one.
+ * Addresses in "our" memory are the guest's: servers need not know where we have it.
+ */
+static int hello_regions(const struct gmem *mem, struct vhost_user_mem_table *t, int *fds)
+{
+	*t = (struct vhost_user_mem_table){ 0 };
+	for (unsigned i = 0; i < gmem_nr_regions(mem); i++) {
+		const struct gmem_region *r = gmem_region_at(mem, i);
+		if (t->nr && hello_continues(&t->r[t->nr - 1], fds[t->nr - 1], r)) {
+			t->r[t->nr - 1].len += r->len;
+			continue;
+		}
+		if (t->nr == VHOST_USER_MAX_REGIONS)
+			return -E2BIG;
+		fds[t->nr] = r->fd;
+		t->r[t->nr++] = (struct vhost_user_region){ r->start, r->len, r->start,
+							    r->fd_offset };
+	}
+	return 0;
+}
+
+int front_check_memory(const struct gmem *mem)
+{
+	struct vhost_user_mem_table t;
+	int fds[VHOST_USER_MAX_REGIONS];
+	return hello_regions(mem, &t, fds);
+}
+
 static int hello_memory(struct front *f)
 {
-	struct vhost_user_mem_table t = { .nr = gmem_nr_regions(f->dev.mem) };
+	struct vhost_user_mem_table t;
 	int fds[VHOST_USER_MAX_REGIONS];
-	if (t.nr > VHOST_USER_MAX_REGIONS)
-		return -E2BIG;
-	for (unsigned i = 0; i < t.nr; i++) {
-		const struct gmem_region *r = gmem_region_at(f->dev.mem, i);
-		t.r[i] = (struct vhost_user_region){ r->start, r->len, r->start, r->fd_offset };
-		fds[i] = r->fd;
-	}
+	int err = hello_regions(f->dev.mem, &t, fds);
+	if (err)
+		return err;
 	uint32_t len = (uint32_t)(offsetof(struct vhost_user_mem_table, r) + t.nr * sizeof(t.r[0]));
 	struct front_request r = { VHOST_USER_SET_MEM_TABLE, &t, len, fds, t.nr };
 	return front_demand(f, &r);

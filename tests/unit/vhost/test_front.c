@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/le.h"
 #include "base/log.h"
+#include "base/num.h"
 
 #define PROTO     BIT(VHOST_USER_F_PROTOCOL_FEATURES)
 #define V1        BIT(VIRTIO_F_VERSION_1)
@@ -157,6 +158,48 @@ static void says_why_it_cannot_be(void **state)
 	b->refuse = -EAGAIN;
 	assert_int_equal(vhost_front_create(&d, b->v.mem, &b->cfg), -EAGAIN);
 	assert_null(d);
+}
+
+/* --- memory in parts --- */
+
+/* The guest's memory again, in @nr parts, @step bytes from the start of one to that of the next. */
+static int memory_in_parts(struct backend *b, struct gmem **out, unsigned nr, uint64_t step)
+{
+	const struct gmem_region *whole = gmem_region_at(b->v.mem, 0);
+	struct gmem_region r[16];
+	int fd = dup(whole->fd);
+	for (unsigned i = 0; i < nr; i++)
+		r[i] = (struct gmem_region){ i * step, MIB, fd, i * step };
+	return gmem_create_from(out, r, nr);
+}
+
+static void parts_beside_each_other_are_one(void **state)
+{
+	struct backend *b = *state;
+	struct gmem *mem, *guest = b->v.mem;
+	assert_int_equal(memory_in_parts(b, &mem, DRIVE_RAM_BYTES / MIB, MIB), 0);
+	b->v.mem = mem;
+	backend_plug(b);
+	drive_up(&b->v, ~0ull);
+	backend_until(b, VHOST_USER_SET_MEM_TABLE, 1);
+	assert_int_equal(gmem_nr_regions(mem), 12);
+	assert_int_equal(b->mem.nr, 1);
+	assert_int_equal(b->mem.r[0].len, DRIVE_RAM_BYTES);
+	drive_reset(&b->v);
+	drive_unplug(&b->v);
+	b->v.mem = guest;
+	gmem_destroy(mem);
+}
+
+static void more_parts_than_can_be_told_are_refused(void **state)
+{
+	struct backend *b = *state;
+	struct gmem *mem;
+	struct vdev *d = NULL;
+	assert_int_equal(memory_in_parts(b, &mem, VHOST_FRONT_REGIONS + 1, 5 * MIB / 4), 0);
+	assert_int_equal(vhost_front_create(&d, mem, &b->cfg), -E2BIG);
+	assert_int_equal(b->tries, 0); /* nobody was asked */
+	gmem_destroy(mem);
 }
 
 /* --- rings --- */
@@ -631,6 +674,8 @@ int main(void)
 		T(takes_the_owner_at_its_word),
 		T(a_card_without_configuration_has_no_features_of_it),
 		T(says_why_it_cannot_be),
+		T(parts_beside_each_other_are_one),
+		T(more_parts_than_can_be_told_are_refused),
 		T(a_ring_gets_everything),
 		T(moves_interrupts_on_that_go_to_a_function),
 		T(a_reset_is_told),
