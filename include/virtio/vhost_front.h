@@ -60,6 +60,8 @@ struct vhost_front_config {
 	void (*kill)(void *ctx);
 	void *ctx;
 	unsigned answer_ms; /* how long it may take to answer; 0: VHOST_FRONT_ANSWER_MS */
+	/* Of the budget of deaths, monotonic; any thread. NULL: CLOCK_MONOTONIC. */
+	uint64_t (*clock_ns)(void);
 };
 
 /* Connect, negotiate, and only then return. @mem outlives the device; it is shared with the server.
@@ -71,7 +73,7 @@ struct vhost_front_info {
 	bool is_connected; /* to a server that was told everything */
 	bool is_given_up;  /* until the driver resets the device */
 	unsigned restarts; /* servers that took over from another */
-	unsigned deaths;   /* in a row, without a completed request in between */
+	unsigned deaths;   /* in a row: without a completed request, or a minute, in between */
 	uint64_t outages;  /* times without a server while a queue ran ... */
 	uint64_t last_ns;  /* ... how long the last one was, from the loss to the rings' start */
 	uint64_t longest_ns;

@@ -57,10 +57,9 @@ struct front_link {
 	int sock;       /* -1: not connected */
 	int backend_fd; /* our end of the server's own channel; -1: none */
 	uint64_t features, protocol;
-	bool is_introduced; /* knows features, memory and log */
-	bool is_settled;    /* has got every ring that was to run at some time */
-	bool owes_config;   /* said that the configuration changed */
-	uint64_t since_ns;
+	bool is_introduced;             /* knows features, memory and log */
+	bool is_settled;                /* has got every ring that was to run at some time */
+	bool owes_config;               /* said that the configuration changed */
 	struct user_msg in, backend_in; /* half-received messages */
 };
 
@@ -87,13 +86,15 @@ struct front {
 	/* front thread */
 	struct front_link link;
 	struct front_log log;
-	bool has_news;           /* wake was consumed: look at the wishes */
-	bool is_broken;          /* the server said that a ring is */
-	bool is_quiet;           /* not connected, and no I/O of the last server is under way */
-	bool is_hopeless;        /* no more servers until the driver resets the device ... */
-	bool is_given_up;        /* ... and the last one's I/O has ended */
-	bool has_had;            /* a server that was introduced */
-	unsigned deaths, losses; /* since there was progress; deaths: those that count */
+	bool has_news;    /* wake was consumed: look at the wishes */
+	bool is_broken;   /* the server said that a ring is */
+	bool is_quiet;    /* not connected, and no I/O of the last server is under way */
+	bool is_hopeless; /* no more servers until the driver resets the device ... */
+	bool is_given_up; /* ... and the last one's I/O has ended */
+	bool has_had;     /* a server that was introduced */
+	/* since there was progress, or quiet; deaths: those that count */
+	unsigned deaths, losses;
+	uint64_t last_loss_ns; /* by cfg.clock_ns */
 	unsigned pause_ms, look_ms;
 	uint64_t last_try_ns, next_try_ns, next_look_ns;
 	uint64_t lost_ns; /* when the outage began; 0: there is none */
@@ -179,6 +180,8 @@ MUST_CHECK int front_ring_finish(struct front *f, uint16_t idx);
 void front_ring_done(struct front *f, uint16_t idx);
 /* Did results come since the last call? *is_waiting: some ring has requests that are not done. */
 bool front_rings_moved(struct front *f, bool *is_waiting);
+/* The same of rings whose requests can be done at once: buffers that wait for input are none. */
+bool front_rings_owe(struct front *f);
 
 /* --- user_front_log.c --- */
 

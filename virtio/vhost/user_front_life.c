@@ -7,7 +7,7 @@
 #include "front_priv.h"
 
 #define LIFE_MAX_DEATHS   8    /* in a row without a completed request: then no more */
-#define LIFE_LONG_S       60   /* a server that lived so long did not die "in a row" */
+#define LIFE_QUIET_S      60   /* without a death: those before are not "in a row" with the next */
 #define LIFE_PAUSE_MIN_MS 10   /* before a further try to connect: doubles ... */
 #define LIFE_PAUSE_MAX_MS 5000 /* ... up to this */
 #define LIFE_RESET_MS     1000 /* between tries that resets of the driver make us do */
@@ -49,6 +49,17 @@ static void life_made_progress(struct front *f)
 	f->look_ms = LIFE_LOOK_MIN_MS;
 }
 
+/* Whoever dies now and then is replaced for ever, whatever it did meanwhile. */
+static void life_forgive(struct front *f)
+{
+	bool is_quiet = f->cfg.clock_ns() - f->last_loss_ns > LIFE_QUIET_S * NSEC_PER_SEC;
+	if (!f->losses || f->is_hopeless || !is_quiet)
+		return;
+	f->deaths = f->losses = 0;
+	f->pause_ms = 0;
+	life_publish(f);
+}
+
 /* Hang up; what the rings were stays. */
 static void life_hang_up(struct front *f)
 {
@@ -81,11 +92,12 @@ void front_lost(struct front *f, int err)
 	bool is_waiting;
 	log_guest(&f->dev.log_rate, "%s: lost its server: %s", f->dev.id,
 		  err == -ECONNRESET ? "it hung up" : strerror(-err));
-	if (front_rings_moved(f, &is_waiting) ||
-	    front_now_ns() - f->link.since_ns > LIFE_LONG_S * NSEC_PER_SEC)
+	if (front_rings_moved(f, &is_waiting))
 		life_made_progress(f);
+	life_forgive(f);
+	f->last_loss_ns = f->cfg.clock_ns();
 	/* one that had nothing to do proves nothing, if it could be told everything */
-	f->deaths += is_waiting || !f->link.is_settled;
+	f->deaths += front_rings_owe(f) || !f->link.is_settled;
 	life_hang_up(f);
 	/* nobody can end it, so nobody will ever know more: a stop need not wait for others */
 	f->is_quiet = err == -ETIMEDOUT && !f->cfg.kill;
@@ -103,9 +115,8 @@ void front_lost(struct front *f, int err)
 int front_take_server(struct front *f, int sock)
 {
 	f->link.sock = sock;
-	f->link.since_ns = front_now_ns();
 	f->look_ms = LIFE_LOOK_MIN_MS;
-	f->next_look_ns = life_after_ms(f->link.since_ns, f->look_ms);
+	f->next_look_ns = life_after_ms(front_now_ns(), f->look_ms);
 	return front_hello(f);
 }
 
@@ -264,6 +275,7 @@ static int life_look(struct front *f)
 	uint64_t features;
 	if (front_now_ns() < f->next_look_ns)
 		return 0;
+	life_forgive(f);
 	if (front_rings_moved(f, &is_waiting)) {
 		life_made_progress(f);
 		is_waiting = false;

@@ -1,6 +1,7 @@
 /* user_front_ring.c - see front_priv.h: rings go to a server and come back. */
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <unistd.h>
 #include "base/err.h"
@@ -82,6 +83,21 @@ bool front_rings_moved(struct front *f, bool *is_waiting)
 		*is_waiting |= ring_is_waiting(q, now);
 	}
 	return has_moved;
+}
+
+/* VIRTIO 1.2 §5.1.2, §5.3.2: even ones receive. */
+static bool ring_receives(const struct front *f, uint16_t idx)
+{
+	return (f->cfg.id == VIRTIO_ID_NET || f->cfg.id == VIRTIO_ID_CONSOLE) && !(idx & 1);
+}
+
+bool front_rings_owe(struct front *f)
+{
+	for (uint16_t i = 0; i < f->dev.nr_queues; i++)
+		if (f->q[i].is_live && !ring_receives(f, i) &&
+		    ring_is_waiting(&f->q[i], ring_results(f, i)))
+			return true;
+	return false;
 }
 
 /*
