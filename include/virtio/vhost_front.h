@@ -58,7 +58,18 @@ struct vhost_front_config {
 	 * ended. NULL: it belongs to somebody else, hanging up must do.
 	 */
 	void (*kill)(void *ctx);
+	/*
+	 * The driver has reset the device, and no queue runs: what is kept for servers to come,
+	 * besides the account of requests, is void. NULL: nothing is.
+	 */
+	void (*forget)(void *forget_ctx);
+	void *forget_ctx;
 	void *ctx;
+	/*
+	 * A server that is to be replaced is ended by kill() where it keeps an account, not asked
+	 * to stop its queues: that would cut short what it cannot finish.
+	 */
+	bool has_no_stop;
 	unsigned answer_ms; /* how long it may take to answer; 0: VHOST_FRONT_ANSWER_MS */
 	/* Of the budget of deaths, monotonic; any thread. NULL: CLOCK_MONOTONIC. */
 	uint64_t (*clock_ns)(void);

@@ -302,7 +302,25 @@ static int life_reset(struct front *f)
 {
 	life_hope_again(f);
 	f->is_broken = false;
+	if (f->cfg.forget)
+		f->cfg.forget(f->cfg.forget_ctx);
 	return front_is_connected(f) ? front_reset_server(f) : 0;
+}
+
+static bool life_must_kill(const struct front *f)
+{
+	return f->cfg.has_no_stop && f->cfg.kill &&
+	       front_has(f, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
+}
+
+/* Hanging up first would have it stop its queues. */
+static void life_kill(struct front *f)
+{
+	uint64_t until = life_after_ms(front_now_ns(), f->cfg.answer_ms);
+	int err = 0;
+	f->cfg.kill(f->cfg.ctx);
+	while (!err && front_now_ns() < until)
+		err = front_sleep(f, (int)f->cfg.answer_ms);
 }
 
 /* The operator wants another one: in order, if this one can still do that. */
@@ -313,9 +331,12 @@ static void life_replace(struct front *f)
 	f->next_try_ns = 0;
 	if (!front_is_connected(f))
 		return;
-	for (uint16_t i = 0; !err && i < f->dev.nr_queues; i++)
+	bool is_killed = life_must_kill(f);
+	for (uint16_t i = 0; !err && !is_killed && i < f->dev.nr_queues; i++)
 		if (f->q[i].is_live)
 			err = front_ring_halt(f, i);
+	if (is_killed)
+		life_kill(f);
 	if (err)
 		log_warn("%s: its server does not stop in order: %s", f->dev.id, strerror(-err));
 	life_hang_up(f);

@@ -1,6 +1,7 @@
 /* test_front_budget.c - how many deaths of its server the frontend takes, and how it replaces one.
  */
 #include "backend.h"
+#include <errno.h>
 #include <linux/virtio_ids.h>
 #include <stdlib.h>
 #include "base/log.h"
@@ -91,6 +92,64 @@ static void buffers_for_input_are_no_work(void **state)
 	drive_until(&b->v, info_of(b).deaths == 1);
 }
 
+/* To stop a console in order would drop what its reader has not taken yet. */
+static void a_server_without_a_stop_is_killed(void **state)
+{
+	struct backend *b = *state;
+	b->cfg.has_no_stop = true;
+	backend_up(b);
+	backend_works(b);
+	(void)backend_ask(b, 0);
+	vhost_front_restart(b->d);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
+	assert_int_equal(b->counts[VHOST_USER_GET_VRING_BASE], 0);
+	assert_true(b->kills > 0);
+	assert_int_equal(b->ring[0].base, 1);
+	backend_serve(b, 0, 1, 1);
+	(void)drive_wait(&b->v, 0, NULL);
+	assert_int_equal(info_of(b).deaths, 0);
+}
+
+static void without_an_account_it_is_stopped_all_the_same(void **state)
+{
+	struct backend *b = *state;
+	b->cfg.has_no_stop = true;
+	b->protocol &= ~PROTOCOL(INFLIGHT_SHMFD);
+	backend_up(b);
+	vhost_front_restart(b->d);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
+	assert_int_equal(b->counts[VHOST_USER_GET_VRING_BASE], BACKEND_QUEUES);
+}
+
+static _Atomic unsigned forgotten;
+
+static void on_forget(void *ctx)
+{
+	*(_Atomic unsigned *)ctx += 1;
+}
+
+/* Also one that comes while no server is there to be told. */
+static void a_reset_reaches_what_is_kept_for_successors(void **state)
+{
+	struct backend *b = *state;
+	forgotten = 0;
+	b->cfg.forget = on_forget;
+	b->cfg.forget_ctx = &forgotten;
+	backend_up(b);
+	die_and_be_replaced(b);
+	assert_int_equal(forgotten, 0);
+	drive_reset(&b->v);
+	drive_until(&b->v, forgotten == 1);
+	drive_up(&b->v, ~0ull);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 3 * BACKEND_QUEUES);
+	b->refuse = -EAGAIN;
+	backend_die(b);
+	drive_until(&b->v, !info_of(b).is_connected);
+	drive_reset(&b->v);
+	drive_until(&b->v, forgotten == 2);
+	b->refuse = 0;
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, backend_setup, backend_teardown)
 
 int main(void)
@@ -99,6 +158,9 @@ int main(void)
 		T(a_quiet_minute_fills_the_budget),
 		T(the_count_is_forgiven_by_itself),
 		T(buffers_for_input_are_no_work),
+		T(a_server_without_a_stop_is_killed),
+		T(without_an_account_it_is_stopped_all_the_same),
+		T(a_reset_reaches_what_is_kept_for_successors),
 	};
 	log_set_level(LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
