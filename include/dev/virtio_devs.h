@@ -87,6 +87,8 @@ struct console_port_config {
 	 * before the next start of the queue.
 	 */
 	int in_fd, out_fd;
+	/* An open file of which nobody else moves the position: it tells what was read, written. */
+	bool owns_in, owns_out;
 	char name[32];   /* shown in the guest as /dev/virtio-ports/NAME; empty: none */
 	bool is_console; /* an hvc terminal rather than a plain port */
 };
@@ -94,7 +96,16 @@ struct console_config {
 	const struct console_port_config *ports;
 	unsigned nr_ports;   /* 1 and no name: single port without MULTIPORT */
 	uint16_t cols, rows; /* 0: unknown */
+	/*
+	 * CONSOLE_KEEP_BYTES, zeroed at first, that outlive the console: one that takes over its
+	 * queues gets them too, and knows what the driver was told, which ports it has opened and
+	 * how far the bytes under way were (docs/isolation.md). NULL: nobody takes over.
+	 */
+	void *keep;
 };
+#define CONSOLE_KEEP_BYTES 4096
+/* The driver has reset the console, whose queues are all stopped, if there is one at the moment. */
+void console_keep_forget(void *keep);
 MUST_CHECK int console_create(struct vdev **out, struct gmem *mem, struct vworker *worker,
 			      const struct console_config *cfg);
 /*

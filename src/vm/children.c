@@ -1,12 +1,14 @@
 /* children.c - see children.h: main's side, a frontend for each process. */
 #include "children.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "base/err.h"
 #include "base/le.h"
 #include "base/log.h"
@@ -88,6 +90,10 @@ enum vm_status vm_zygote_build(struct vm *vm)
 
 void vm_zygote_undo(struct vm *vm)
 {
+	if (vm->console_keep) {
+		(void)munmap(vm->console_keep, CONSOLE_KEEP_BYTES); /* our own mapping */
+		fd_close(vm->console_keep_fd);
+	}
 	thread_set_prologue(NULL);
 	zygote_destroy(vm->zygote);
 	log_share_errors(NULL);
@@ -147,7 +153,39 @@ static void child_describe(const struct vm *vm, unsigned dev, struct vhost_front
 	} else {
 		cfg->id = VIRTIO_ID_CONSOLE;
 		cfg->queue_size = CHILD_CONSOLE_QUEUE;
+		cfg->has_no_stop = true; /* output that nobody takes would be dropped */
+		cfg->forget = console_keep_forget;
+		cfg->forget_ctx = vm->console_keep;
 	}
+}
+
+/* Memory of the console's processes, one after the other: none can shrink it under the next. */
+static int child_keep_create(struct vm *vm)
+{
+	CLEANUP(fd_cleanup) int fd = memfd_create("vmm-console", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, CONSOLE_KEEP_BYTES))
+		return -errno;
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	void *mem = mmap(NULL, CONSOLE_KEEP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	vm->console_keep = mem;
+	vm->console_keep_fd = take_fd(fd);
+	return 0;
+}
+
+/* What the console's processes start with. */
+static int child_give_console(struct vm *vm, struct zygote_device *d)
+{
+	struct zygote_gift g;
+	int err = child_keep_create(vm);
+	if (err)
+		return err;
+	vm_console_gift(vm, &g);
+	g.fds[g.nr_fds++] = vm->console_keep_fd;
+	zygote_set_gift(d, &g);
+	return 0;
 }
 
 enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev)
@@ -158,13 +196,13 @@ enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev)
 	struct vhost_front_config cfg = {
 		.name = name, .connect = child_connect, .kill = child_kill, .ctx = d
 	};
+	int err = 0;
+	if (!child_is_disk(vm, dev) && !child_is_rng(vm, dev))
+		err = child_give_console(vm, d);
+	if (err)
+		return vm_fail_errno(err, "memory that outlives the console's process");
 	child_describe(vm, dev, &cfg);
-	if (!child_is_disk(vm, dev) && !child_is_rng(vm, dev)) {
-		struct zygote_gift g;
-		vm_console_gift(vm, &g);
-		zygote_set_gift(d, &g);
-	}
-	int err = vhost_front_create(out, vm->mem, &cfg);
+	err = vhost_front_create(out, vm->mem, &cfg);
 	for (unsigned i = 1; i < CHILD_BEGINNINGS && child_was_killed(d, err); i++)
 		err = vhost_front_create(out, vm->mem, &cfg);
 	return err ? child_failed(d, name, err) : VM_EXIT_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/err.h"
@@ -269,6 +270,20 @@ unsigned vm_nr_consoles(const struct vm_config *c)
 	return nr;
 }
 
+/* Behind the ports' descriptors may stand the memory that its processes share. */
+static int vm_console_keep(const struct zygote_gift *g, unsigned nr_ports, void **out)
+{
+	*out = NULL;
+	if (g->nr_fds == 2 * nr_ports)
+		return 0;
+	void *mem = mmap(NULL, CONSOLE_KEEP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 g->fds[2 * nr_ports], 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	*out = mem;
+	return 0;
+}
+
 /* All virtio consoles are ports of one device. */
 int vm_console_create(struct vdev **out, struct vm *vm, const struct zygote_gift *g)
 {
@@ -281,11 +296,14 @@ int vm_console_create(struct vdev **out, struct vm *vm, const struct zygote_gift
 		struct console_port_config *p = &ports[cfg.nr_ports];
 		p->in_fd = g->fds[2 * cfg.nr_ports];
 		p->out_fd = g->fds[2 * cfg.nr_ports + 1];
+		p->owns_in = s->input != NULL;
+		p->owns_out = s->type == VM_SERIAL_FILE;
 		p->is_console = vm_serial_is_hvc(s);
 		memcpy(p->name, s->name, sizeof(p->name));
 		cfg.nr_ports++;
 	}
-	return console_create(out, vm->mem, vm->io, &cfg);
+	int err = vm_console_keep(g, cfg.nr_ports, &cfg.keep);
+	return err ? err : console_create(out, vm->mem, vm->io, &cfg);
 }
 
 void vm_console_gift(const struct vm *vm, struct zygote_gift *g)

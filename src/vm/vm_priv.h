@@ -94,6 +94,9 @@ struct vm {
 	struct blk_limits ordered_limits[VM_MAX_DISKS];
 	bool has_ordered_limits[VM_MAX_DISKS];
 	bool has_lists; /* of system calls: here, or below the zygote */
+	/* what the console's processes leave to each other (console_config.keep); NULL: none */
+	void *console_keep;
+	int console_keep_fd;
 	int signal_fd;
 	struct control *control; /* NULL: there is no control socket */
 	struct listen_place control_place;

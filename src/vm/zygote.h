@@ -26,7 +26,7 @@
 #include "base/compiler.h"
 
 #define ZYGOTE_MAX_DEVICES 64
-#define ZYGOTE_MAX_FDS     16 /* handed over by main with each spawn */
+#define ZYGOTE_MAX_FDS     17 /* handed over by main with each spawn */
 #define ZYGOTE_ABOUT_BYTES 192
 #define ZYGOTE_ORDER_BYTES 512
 

@@ -13,11 +13,8 @@ void console_follow_resets(struct console *con)
 	if (resets == con->seen_resets)
 		return;
 	con->seen_resets = resets;
-	for (unsigned i = 0; i < con->nr_ports; i++) {
-		struct console_port *p = &con->ports[i];
-		p->news = 0;
-		p->is_added = p->is_ready = p->is_open = false;
-	}
+	for (unsigned i = 0; i < con->nr_ports; i++)
+		console_set_state(&con->ports[i], 0);
 }
 
 static void console_config_read(struct vdev *d, uint32_t off, void *buf, uint32_t len)
@@ -48,7 +45,8 @@ static void console_emerg_next(struct console *con)
 	/* release: pairs with the acquire in console_config_write(): the slots may be reused */
 	atomic_store_explicit(&con->emerg_taken, put, memory_order_release);
 	con->emerg_iov = (struct iovec){ con->emerg_buf, n };
-	console_out_start(&con->emerg, &con->emerg_iov, 1);
+	console_run_lose_place(&con->ports[0].kept->out);
+	console_out_start(&con->emerg, &con->emerg_iov, 1, 0);
 }
 
 static void console_emerg_finished(struct console_out *o)
@@ -218,10 +216,11 @@ static void console_init_rest(struct console *con)
 {
 	con->ctrl_rx = console_wq(con, 2);
 	con->ctrl_rx.serve = console_ctrl_rx_serve;
-	con->ctrl_rx.started = console_ctrl_started;
+	con->ctrl_rx.started = console_ctrl_rx_started;
+	con->ctrl_rx.stopping = console_ctrl_rx_stopping;
 	con->ctrl_tx = console_wq(con, 3);
 	con->ctrl_tx.serve = console_ctrl_tx_serve;
-	con->ctrl_tx.started = console_ctrl_started;
+	con->ctrl_tx.started = console_ctrl_tx_started;
 	con->emerg = (struct console_out){ .reactor = vworker_reactor(con->worker),
 					   .fd = con->ports[0].out.fd,
 					   .is_blocking = con->ports[0].out.is_blocking,
@@ -252,6 +251,7 @@ int console_create(struct vdev **out, struct gmem *mem, struct vworker *worker,
 	con->ports = calloc(cfg->nr_ports, sizeof(*con->ports));
 	if (!con->ports)
 		return -ENOMEM;
+	console_keep_open(con, cfg->keep);
 	for (unsigned i = 0; i < cfg->nr_ports; i++)
 		console_init_port(con, i, &cfg->ports[i]);
 	console_init_rest(con);

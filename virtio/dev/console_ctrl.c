@@ -40,7 +40,7 @@ static const uint16_t console_event_of[CONSOLE_NR_NEWS] = {
 static struct console_port *console_port_with_news(struct console *con)
 {
 	for (unsigned i = 0; i < con->nr_ports; i++)
-		if (con->ports[i].news)
+		if (console_state(&con->ports[i]) & CONSOLE_NEWS)
 			return &con->ports[i];
 	return NULL;
 }
@@ -48,7 +48,7 @@ static struct console_port *console_port_with_news(struct console *con)
 /* Build the first message @p owes; returns its length. */
 static uint32_t console_take_news(struct console_port *p, struct console_msg *m)
 {
-	unsigned news = (unsigned)__builtin_ctz(p->news);
+	unsigned news = (unsigned)__builtin_ctz(console_state(p) & CONSOLE_NEWS);
 	uint32_t len = sizeof(struct virtio_console_control);
 	memset(m, 0, sizeof(*m));
 	m->id = le32_of((uint32_t)(p - p->con->ports));
@@ -64,7 +64,7 @@ static uint32_t console_take_news(struct console_port *p, struct console_msg *m)
 		m->body.size.rows = le16_of((uint16_t)size);
 		len += (uint32_t)sizeof(m->body.size);
 	}
-	p->news &= p->news - 1;
+	console_keep_telling(p, (enum console_news)news);
 	return len;
 }
 
@@ -74,6 +74,8 @@ int console_ctrl_rx_serve(struct vworker_queue *wq, struct vq *q)
 	struct vq_chain *c;
 	for (unsigned budget = VQ_BATCH; budget; budget--) {
 		struct console_port *p = console_port_with_news(con);
+		if (!p && wq->is_stopping)
+			return console_give_back(q);
 		if (!p)
 			return -ENOBUFS; /* until there is something to say */
 		int got = vq_pop(q, &c);
@@ -83,39 +85,43 @@ int console_ctrl_rx_serve(struct vworker_queue *wq, struct vq *q)
 		uint32_t len = min_u32(console_take_news(p, &m), c->in_bytes);
 		bool fits = vq_chain_write(c, 0, &m, len);
 		vq_push(q, c, fits ? len : 0);
+		vq_signal(q); /* before the next: a successor would not know which of two it saw */
+		console_keep_told(con);
 	}
 	return 1;
 }
 
-static void console_add_news(struct console_port *p, enum console_news news)
+static void console_add_state(struct console_port *p, uint32_t bits)
 {
-	p->news |= 1u << news;
+	console_set_state(p, console_state(p) | bits);
 	vworker_wake(&p->con->ctrl_rx);
 }
 
 static void console_port_ready(struct console_port *p)
 {
-	p->is_ready = true;
+	uint32_t bits = CONSOLE_IS_READY | 1u << CONSOLE_NEWS_OPEN;
 	if (p->cfg.is_console)
-		console_add_news(p, CONSOLE_NEWS_CONSOLE);
+		bits |= 1u << CONSOLE_NEWS_CONSOLE;
 	if (p->cfg.name[0])
-		console_add_news(p, CONSOLE_NEWS_NAME);
-	console_add_news(p, CONSOLE_NEWS_OPEN);
+		bits |= 1u << CONSOLE_NEWS_NAME;
 	if (p->cfg.is_console && atomic_load_explicit(&p->con->size, memory_order_relaxed))
-		console_add_news(p, CONSOLE_NEWS_RESIZE);
+		bits |= 1u << CONSOLE_NEWS_RESIZE;
+	console_add_state(p, bits);
 }
 
 static void console_device_ready(struct console *con)
 {
 	for (unsigned i = 0; i < con->nr_ports; i++) {
 		struct console_port *p = &con->ports[i];
-		if (!p->is_added)
-			console_add_news(p, CONSOLE_NEWS_ADD);
-		p->is_added = true;
+		if (!(console_state(p) & CONSOLE_IS_ADDED))
+			console_add_state(p, CONSOLE_IS_ADDED | 1u << CONSOLE_NEWS_ADD);
 	}
 }
 
-/* One message of the driver. What makes no sense is ignored. */
+/*
+ * One message of the driver. What makes no sense is ignored. One that a predecessor has heard, but
+ * not given back, is heard twice: the second time it changes nothing.
+ */
 static void console_hear(struct console *con, const struct console_msg *m)
 {
 	uint16_t event = le16_get(m->event);
@@ -126,13 +132,17 @@ static void console_hear(struct console *con, const struct console_msg *m)
 		return;
 	}
 	uint32_t id = le32_get(m->id);
-	if (id >= con->nr_ports || !con->ports[id].is_added)
+	if (id >= con->nr_ports)
 		return;
 	struct console_port *p = &con->ports[id];
-	if (event == VIRTIO_CONSOLE_PORT_READY && value && !p->is_ready) {
+	uint32_t state = console_state(p);
+	if (!(state & CONSOLE_IS_ADDED))
+		return;
+	if (event == VIRTIO_CONSOLE_PORT_READY && value && !(state & CONSOLE_IS_READY)) {
 		console_port_ready(p);
 	} else if (event == VIRTIO_CONSOLE_PORT_OPEN) {
-		p->is_open = value;
+		state &= ~CONSOLE_IS_OPEN;
+		console_set_state(p, state | (value ? CONSOLE_IS_OPEN : 0));
 		vworker_wake(&p->rx);
 	}
 }
@@ -151,15 +161,31 @@ int console_ctrl_tx_serve(struct vworker_queue *wq, struct vq *q)
 	return got;
 }
 
-void console_ctrl_started(struct vworker_queue *wq)
+void console_ctrl_rx_started(struct vworker_queue *wq)
 {
-	struct vdev *d = wq->dev;
-	console_follow_resets(container_of(d, struct console, dev));
+	struct console *con = container_of(wq, struct console, ctrl_rx);
+	console_follow_resets(con);
+	if (vq_has_backlog(wq->q))
+		console_keep_tell_again(con);
+	else
+		console_keep_told(con);
+}
+
+void console_ctrl_rx_stopping(struct vworker_queue *wq)
+{
+	vworker_wake(wq); /* a buffer that a predecessor took has to go back */
+}
+
+void console_ctrl_tx_started(struct vworker_queue *wq)
+{
+	console_follow_resets(container_of(wq, struct console, ctrl_tx));
 }
 
 void console_tell_size(struct console *con)
 {
-	for (unsigned i = 0; i < con->nr_ports; i++)
-		if (con->ports[i].is_ready && con->ports[i].cfg.is_console)
-			console_add_news(&con->ports[i], CONSOLE_NEWS_RESIZE);
+	for (unsigned i = 0; i < con->nr_ports; i++) {
+		struct console_port *p = &con->ports[i];
+		if (p->cfg.is_console && (console_state(p) & CONSOLE_IS_READY))
+			console_add_state(p, 1u << CONSOLE_NEWS_RESIZE);
+	}
 }

@@ -45,6 +45,8 @@ static void console_out_ready(struct reactor_op *op, int32_t res)
 static void console_out_written(struct reactor_op *op, int32_t res)
 {
 	struct console_out *o = container_of(op, struct console_out, op);
+	if (res > 0 && o->run)
+		console_run_note(o->run, o->run->done + (uint32_t)res);
 	if (res > 0)
 		console_out_advance(o, (size_t)res);
 	if (o->is_closing || !o->nr || (res <= 0 && res != -EAGAIN && res != -EINTR)) {
@@ -84,12 +86,16 @@ static void console_out_step(struct console_out *o)
 		console_out_write(o);
 }
 
-void console_out_start(struct console_out *o, struct iovec *iov, unsigned nr)
+void console_out_start(struct console_out *o, struct iovec *iov, unsigned nr, uint32_t skip)
 {
 	o->iov = iov;
 	o->nr = nr;
 	o->is_busy = true;
-	console_out_step(o);
+	console_out_advance(o, skip);
+	if (o->nr && !o->is_closing)
+		console_out_step(o);
+	else
+		console_out_end(o);
 }
 
 void console_out_close(struct console_out *o)
@@ -105,6 +111,25 @@ static void console_tx_finished(struct console_out *o)
 	struct vq_chain *c = p->out_chain;
 	p->out_chain = NULL;
 	vq_push(p->tx.q, c, 0);
+	vq_signal(p->tx.q); /* before the next begins: there is one account for both */
+	console_run_end(&p->kept->out);
+}
+
+/* All of @c; or, if it is the one that a predecessor was at, the rest of it. */
+static void console_tx_begin(struct console_port *p, struct vq_chain *c)
+{
+	struct console_run *run = &p->kept->out;
+	bool has_place = p->cfg.owns_out && !(p == p->con->ports && p->con->emerg.is_busy);
+	uint32_t done = 0;
+	if (p->resumes_out) {
+		done = console_run_progress(run, p->out.fd, c->out_bytes);
+		console_run_note(run, done);
+	} else {
+		console_run_begin(run, has_place ? p->out.fd : -1);
+	}
+	p->resumes_out = false;
+	p->out_chain = c;
+	console_out_start(&p->out, c->iov, c->nr_out, done);
 }
 
 int console_tx_serve(struct vworker_queue *wq, struct vq *q)
@@ -121,8 +146,7 @@ int console_tx_serve(struct vworker_queue *wq, struct vq *q)
 			vq_push(q, c, 0);
 			continue;
 		}
-		p->out_chain = c;
-		console_out_start(&p->out, c->iov, c->nr_out);
+		console_tx_begin(p, c);
 	}
 	return 1;
 }
@@ -132,6 +156,7 @@ void console_tx_started(struct vworker_queue *wq)
 	struct console_port *p = container_of(wq, struct console_port, tx);
 	console_follow_resets(p->con);
 	p->out.is_closing = false;
+	p->resumes_out = console_run_resumes(&p->kept->out, wq->q);
 }
 
 void console_tx_stopping(struct vworker_queue *wq)
@@ -156,7 +181,7 @@ static bool console_may_read(struct console_port *p)
 {
 	if (p->cfg.in_fd < 0 || p->is_at_end)
 		return false;
-	if (console_has_multiport(&p->rx) && !p->is_open)
+	if (console_has_multiport(&p->rx) && !(console_state(p) & CONSOLE_IS_OPEN))
 		return false;
 	if (p->is_readable || p->is_waiting)
 		return p->is_readable;
@@ -166,28 +191,70 @@ static bool console_may_read(struct console_port *p)
 	return false;
 }
 
+/* @len bytes are in @c: the driver sees them before more is read. */
+static void console_read_done(struct console_port *p, struct vq_chain *c, uint32_t len)
+{
+	vq_push(p->rx.q, c, len);
+	vq_signal(p->rx.q);
+	console_run_end(&p->kept->in);
+}
+
 static void console_read(struct console_port *p, struct vq *q, struct vq_chain *c)
 {
 	if (!c->in_bytes) {
 		vq_push(q, c, 0); /* a buffer without room */
 		return;
 	}
+	console_run_begin(&p->kept->in, p->cfg.owns_in ? p->cfg.in_fd : -1);
 	/* one read for each time the descriptor was readable: so it may be a blocking one */
 	ssize_t n = readv(p->cfg.in_fd, c->iov + c->nr_out, c->nr_in);
 	int err = n < 0 ? errno : 0;
 	p->is_readable = false;
 	if (n > 0) {
-		vq_push(q, c, (uint32_t)n);
+		console_run_note(&p->kept->in, (uint32_t)n);
+		console_read_done(p, c, (uint32_t)n);
 		return;
 	}
+	console_run_end(&p->kept->in);
 	vq_unpop(q, c);
 	p->is_at_end = err != EAGAIN && err != EINTR;
+}
+
+/* A predecessor was about to read into the first buffer: what it got is there. */
+static int console_read_again(struct console_port *p, struct vq *q)
+{
+	struct vq_chain *c;
+	p->resumes_in = false;
+	int got = vq_pop(q, &c);
+	if (got <= 0)
+		return got;
+	uint32_t n = console_run_progress(&p->kept->in, p->cfg.in_fd, c->in_bytes);
+	if (n) {
+		console_read_done(p, c, n);
+		return 1;
+	}
+	console_run_end(&p->kept->in);
+	vq_unpop(q, c);
+	return 1;
+}
+
+int console_give_back(struct vq *q)
+{
+	struct vq_chain *c;
+	int got = vq_pop(q, &c);
+	if (got > 0)
+		vq_push(q, c, 0);
+	return got;
 }
 
 int console_rx_serve(struct vworker_queue *wq, struct vq *q)
 {
 	struct console_port *p = container_of(wq, struct console_port, rx);
 	struct vq_chain *c;
+	if (p->resumes_in)
+		return console_read_again(p, q);
+	if (wq->is_stopping)
+		return console_give_back(q);
 	for (unsigned budget = VQ_BATCH; budget; budget--) {
 		if (!console_may_read(p))
 			return -ENOBUFS;
@@ -204,11 +271,13 @@ void console_rx_started(struct vworker_queue *wq)
 	struct console_port *p = container_of(wq, struct console_port, rx);
 	console_follow_resets(p->con);
 	p->is_at_end = false;
+	p->resumes_in = console_run_resumes(&p->kept->in, wq->q);
 }
 
 void console_rx_stopping(struct vworker_queue *wq)
 {
 	struct console_port *p = container_of(wq, struct console_port, rx);
+	vworker_wake(wq); /* a buffer that a predecessor took has to go back */
 	if (p->is_waiting)
 		reactor_cancel(p->out.reactor, &p->in_op);
 }
@@ -232,10 +301,12 @@ void console_port_init(struct console_port *p, struct console *con,
 {
 	p->con = con;
 	p->cfg = *cfg;
+	p->kept = &con->keep->ports[p - con->ports];
 	p->own_fd = console_open_own(cfg->out_fd);
 	p->in_op.done = console_in_ready;
 	p->out = (struct console_out){ .reactor = vworker_reactor(con->worker),
 				       .fd = p->own_fd >= 0 ? p->own_fd : cfg->out_fd,
+				       .run = &p->kept->out,
 				       .finished = console_tx_finished };
 	p->out.is_blocking = p->out.fd >= 0 && isatty(p->out.fd) &&
 			     !(fcntl(p->out.fd, F_GETFL) & O_NONBLOCK);

@@ -25,6 +25,7 @@ struct console_out {
 	struct reactor_op op;
 	struct reactor *reactor;
 	int fd;
+	struct console_run *run; /* keeps account of how far it is; NULL: nobody does */
 	/*
 	 * A terminal that would block whoever writes to it, the kernel on our behalf included: one
 	 * byte at a time, when it is ready for one.
@@ -48,10 +49,39 @@ enum console_news {
 	CONSOLE_NR_NEWS,
 };
 
+/* The state of a port: a bit for each message owed (enum console_news), and these. */
+#define CONSOLE_NEWS     ((1u << CONSOLE_NR_NEWS) - 1)
+#define CONSOLE_IS_ADDED (1u << 8)  /* the driver was told of it, */
+#define CONSOLE_IS_READY (1u << 9)  /* has answered, */
+#define CONSOLE_IS_OPEN  (1u << 10) /* and opened it */
+#define CONSOLE_STATES   (CONSOLE_NEWS | CONSOLE_IS_ADDED | CONSOLE_IS_READY | CONSOLE_IS_OPEN)
+
+/* How far the request is that moves bytes: at most one for each queue has begun and not ended. */
+struct console_run {
+	uint32_t is_begun;
+	uint32_t done; /* bytes, as far as their move was noted */
+	int64_t place; /* of the file when it began, which knows better; -1: there is none */
+};
+
+/*
+ * What outlives the process (console_config.keep): written by the worker of one console after the
+ * other, one store for each change, so that a successor finds it before a change or after it.
+ */
+struct console_keep {
+	uint32_t version; /* 0: nothing yet */
+	uint32_t telling; /* the message that is being handed to the driver; 0: none */
+	struct console_kept_port {
+		uint32_t state;
+		uint32_t unused;
+		struct console_run out, in;
+	} ports[CONSOLE_MAX_PORTS];
+};
+
 struct console_port {
 	/* immutable */
 	struct console *con;
 	struct console_port_config cfg;
+	struct console_kept_port *kept;
 	int own_fd; /* cfg.out_fd opened again, not to block; -1: not needed, or not possible */
 	/* worker thread */
 	struct vworker_queue rx, tx;
@@ -61,8 +91,7 @@ struct console_port {
 	bool is_at_end;   /* of the input */
 	struct console_out out;
 	struct vq_chain *out_chain;
-	uint32_t news;                    /* bit mask of enum console_news */
-	bool is_added, is_ready, is_open; /* told, answered, opened by the driver */
+	bool resumes_out, resumes_in; /* the next request is one that a predecessor had begun */
 };
 
 struct console {
@@ -72,7 +101,9 @@ struct console {
 	unsigned nr_ports;
 	bool is_multiport;
 	struct console_port *ports;
+	struct console_keep *keep;
 	/* worker thread */
+	struct console_keep own_keep; /* where nobody provides one */
 	struct vworker_queue ctrl_rx, ctrl_tx;
 	uint32_t seen_resets;
 	struct console_out emerg;
@@ -110,13 +141,39 @@ void console_tx_stopping(struct vworker_queue *wq);
 void console_port_init(struct console_port *p, struct console *con,
 		       const struct console_port_config *cfg);
 void console_port_fini(struct console_port *p);
-void console_out_start(struct console_out *o, struct iovec *iov, unsigned nr);
+/* Put out what is behind the first @skip bytes of @iov, which it changes; ends with finished(). */
+void console_out_start(struct console_out *o, struct iovec *iov, unsigned nr, uint32_t skip);
 void console_out_close(struct console_out *o);
+/* The queue is to stop: what a predecessor had taken, and nothing came for, goes back empty. */
+int console_give_back(struct vq *q);
 
 /* --- console_ctrl.c: the conversation about ports --- */
 int console_ctrl_rx_serve(struct vworker_queue *wq, struct vq *q);
 int console_ctrl_tx_serve(struct vworker_queue *wq, struct vq *q);
-void console_ctrl_started(struct vworker_queue *wq);
+void console_ctrl_rx_started(struct vworker_queue *wq);
+void console_ctrl_rx_stopping(struct vworker_queue *wq);
+void console_ctrl_tx_started(struct vworker_queue *wq);
 void console_tell_size(struct console *con);
+
+/* --- console_keep.c: what a successor finds; worker thread but for the first two --- */
+void console_keep_open(struct console *con, void *mem);
+uint32_t console_state(const struct console_port *p);
+void console_set_state(struct console_port *p, uint32_t state);
+/* @p owes @news no more: the driver is about to get it, and now has. */
+void console_keep_telling(struct console_port *p, enum console_news news);
+void console_keep_told(struct console *con);
+/* A predecessor died in between: it is owed again. */
+void console_keep_tell_again(struct console *con);
+/* @fd: a file whose place is moved by this run alone, or -1. */
+void console_run_begin(struct console_run *r, int fd);
+void console_run_note(struct console_run *r, uint32_t done);
+/* Somebody else is about to move the place. */
+void console_run_lose_place(struct console_run *r);
+/* Its request is given back, and the driver sees that. */
+void console_run_end(struct console_run *r);
+/* Queue @q starts: is its first request the one that a predecessor had begun? */
+bool console_run_resumes(struct console_run *r, const struct vq *q);
+/* How much of a request of @max bytes a predecessor has moved from or to @fd. */
+uint32_t console_run_progress(const struct console_run *r, int fd, uint32_t max);
 
 #endif

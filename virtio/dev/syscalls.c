@@ -16,5 +16,7 @@ const struct syscall_list blk_syscalls = SYSCALL_LIST(blk_rules);
 static const struct syscall_rule port_rules[] = {
 	SYSCALL_IF(fcntl, 1, F_GETFL),
 	SYSCALL_IF(ioctl, 1, TCGETS),
+	/* how far the file of a console is, for its successor */
+	SYSCALL(lseek),
 };
 const struct syscall_list port_syscalls = SYSCALL_LIST(port_rules);
