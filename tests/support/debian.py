@@ -39,6 +39,13 @@ def _inherited_settings():
     return "".join(f"{line}\n" for line in dump.splitlines() if wanted.match(line))
 
 
+def _the_one(folder, pattern):
+    """The file in @folder that apt says it has fetched."""
+    for path in folder.glob(pattern):
+        return path
+    raise AptError(f"{pattern} is not there: the download was cut short")
+
+
 class Apt:
     """A private apt.  Its package lists are refreshed once per object, when first needed."""
 
@@ -95,7 +102,7 @@ class Apt:
         self.refresh()
         note(f"fetching {package}")
         self.run("apt-get", "download", "-q", package, cwd=folder)
-        return next(Path(folder).glob(f"{package}_*.deb"))
+        return _the_one(Path(folder), f"{package}_*.deb")
 
     def download_with_dependencies(self, packages):
         """The .debs of @packages and of everything they depend on."""
@@ -113,7 +120,7 @@ class Apt:
         found = []
         for name, version in wanted.items():
             version = version.replace(":", "%3a")
-            found += [next(archives.glob(f"{name}_{version}_*.deb"))]
+            found += [_the_one(archives, f"{name}_{version}_*.deb")]
         return found
 
 

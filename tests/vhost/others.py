@@ -2,10 +2,11 @@
 
 usage: python3 -m vhost.others VMM block     qemu-storage-daemon: fio writes and verifies, and it is replaced meanwhile
        python3 -m vhost.others VMM fs        virtiofsd: files go both ways
-       python3 -m vhost.others VMM net       passt
+       python3 -m vhost.others VMM net       passt: an address by DHCP, and TCP to and from a program of the host
 
 VMM_NATIVE_KERNEL names the kernel.
 """
+import contextlib
 import hashlib
 import os
 import shutil
@@ -13,13 +14,16 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from socket import SHUT_RDWR, create_server
 
 from boot.checks import (
     Report, check_file_system, check_files, check_status, read_text, require_native_kernel, skip, sums_in,
 )
 from boot.native import FILE_MIB, PRELUDE, QUEUES, RUN_FIO, WRITE_JOBS, NativeGuest, check_result, fio_seconds
+from support.debian import AptError
 from support.rootdisk import debian_root, make_ext4
 from support.scratch import die_with_parent, run_main, scratch_folder
+from support.unstable import unstable_command
 
 START_SECONDS = 20
 WAIT_SECONDS = 200
@@ -56,10 +60,25 @@ cd /
 umount /root/mnt
 """
 
+NET_BYTES = 5_000_000
 NET_JOB = f"""{PRELUDE}
+cat >/lease <<'END'
+#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add "$ip/$mask" dev "$interface"
+set -- $router
+ip route add default via "$1" dev "$interface" onlink
+echo "$1" >/router
+END
+chmod +x /lease
+ip link set lo up
 ip link set eth0 up
-udhcpc -i eth0 -n -q
+udhcpc -i eth0 -n -q -t 20 -T 1 -s /lease
 ip addr show eth0
+head -c {NET_BYTES} /dev/urandom >/from-guest
+sha256sum /from-guest | sed 's| /| |'
+timeout 60 nc "$(cat /router)" @PORT@ </from-guest >/from-host
+sha256sum /from-host | sed 's| /| |'
 """
 
 
@@ -156,21 +175,54 @@ def test_fs(guest, report):
     daemon.end()
 
 
+def exchange(listener, data, got):
+    """Take one connection: as much as @data is long goes to @got, and @data goes back."""
+    with contextlib.suppress(OSError):  # whoever sees too little tells
+        connection, _ = listener.accept()
+        with connection:
+            sender = threading.Thread(target=connection.sendall, args=(data,))
+            sender.start()
+            while len(got) < len(data) and (piece := connection.recv(65536)):
+                got += piece
+            sender.join()
+
+
+def passt_command():
+    """The words that start a passt that speaks vhost-user; leaves with the reason where there is none."""
+    text = ""
+    if shutil.which("passt"):
+        help_ = subprocess.run(["passt", "--help"], capture_output=True, text=True, check=False)
+        text = help_.stdout + help_.stderr
+    if "vhost-user" in text:
+        return ["passt"]
+    try:
+        return unstable_command("passt", "passt")
+    except (AptError, OSError, subprocess.CalledProcessError) as error:
+        skip(f"no passt that speaks vhost-user (versions since 2024_11 do), and none to be fetched: {str(error).splitlines()[0]}")
+
+
 def test_net(guest, report):
-    if not shutil.which("passt"):
-        skip("there is no passt")
-    text = subprocess.run(["passt", "--help"], capture_output=True, text=True, check=False)
-    if "vhost-user" not in text.stdout + text.stderr:
-        skip("this passt does not speak vhost-user; versions since 2024_11 do")
     socket = guest.work / "socket"
-    daemon = Daemon(socket, ["passt", "--foreground", "--vhost-user", "--socket", socket])
-    daemon.start()
-    options = ["-r", str(debian_root()), "--vhost-user-net", f"{socket},mac=02:00:00:00:00:01"]
-    status, result, output = guest.boot("net", {"early": NET_JOB}, options)
+    daemon = Daemon(socket, [*passt_command(), "--foreground", "--runas", str(os.getuid()), "--vhost-user", "--socket", socket])
+    data, got = os.urandom(NET_BYTES), bytearray()
+    with create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=exchange, args=(listener, data, got))
+        server.start()
+        daemon.start()
+        job = NET_JOB.replace("@PORT@", str(listener.getsockname()[1]))
+        options = ["-r", str(debian_root()), "--vhost-user-net", f"{socket},mac=02:00:00:00:00:01"]
+        status, result, output = guest.boot("net", {"early": job}, options)
+        listener.shutdown(SHUT_RDWR)  # for a guest that never came
+        server.join(WAIT_SECONDS)
     problems = check_status(status, 0) + check_result(result)
     if "02:00:00:00:00:01" not in output or "inet " not in output:
         problems.append("the guest got no address")
-    report.case("passt: an address by DHCP", problems, guest.logs("net"))
+    sums = sums_in(output)
+    if sums.get("from-host") != hashlib.sha256(data).hexdigest():
+        problems.append("the guest did not get what the host sent")
+    if sums.get("from-guest") != hashlib.sha256(got).hexdigest():
+        problems.append(f"the host did not get what the guest sent: {len(got)} of {NET_BYTES} bytes")
+    report.case(f"passt: an address by DHCP, {NET_BYTES} bytes each way by TCP", problems, guest.logs("net"))
     daemon.end()
 
 
