@@ -22,7 +22,7 @@
 static const struct test *const tables[] = {
 	platform_tests, serial_tests, pci_tests,      transport_tests, irq_tests,
 	queue_tests,    blk_tests,    blk_load_tests, rng_tests,       console_tests,
-	hostile_tests,  reset_tests,  faults_tests,   torture_tests,
+	hostile_tests,  reset_tests,  faults_tests,   torture_tests,   kills_tests,
 };
 
 static const struct attack *const attacks[] = {

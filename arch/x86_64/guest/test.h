@@ -21,7 +21,7 @@ struct test {
 /* Each table ends with { NULL, NULL }. */
 extern const struct test platform_tests[], serial_tests[], pci_tests[], transport_tests[],
 	irq_tests[], queue_tests[], blk_tests[], blk_load_tests[], rng_tests[], console_tests[],
-	hostile_tests[], reset_tests[], faults_tests[], torture_tests[];
+	hostile_tests[], reset_tests[], faults_tests[], torture_tests[], kills_tests[];
 
 /* Record why a test failed (the first reason counts) or was skipped. */
 PRINTF_LIKE(1, 2) enum verdict test_fail(const char *fmt, ...);

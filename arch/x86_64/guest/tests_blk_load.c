@@ -7,6 +7,7 @@
 #include <linux/virtio_blk.h>
 #include "acpi.h"
 #include "blk.h"
+#include "blk_load.h"
 #include "boot.h"
 #include "clock.h"
 #include "cpu.h"
@@ -15,7 +16,6 @@
 
 #define BLOCK         4096u
 #define BLOCK_SECTORS (BLOCK / SECTOR)
-#define BLOCKS        64 /* of a queue's stripe */
 #define DEPTH         16
 #define MAX_QUEUES    4
 
@@ -29,26 +29,15 @@ struct slot {
 	uint8_t *data;
 };
 
-struct load {
-	struct ring ring;
-	uint64_t first_sector;
-	struct slot *slots;
-	uint64_t seeds[BLOCKS]; /* 0: never written */
-	bool is_locked[BLOCKS]; /* a request is on its way */
-	struct rand rand;
-	unsigned done, busy;
-	char why[96]; /* empty: fine */
-};
-
 /* A processor's share. */
 struct share {
 	struct load *loads[MAX_QUEUES];
 	unsigned nloads, requests;
 };
 
-static void load_prepare(struct load *l, unsigned index)
+void load_prepare(struct load *l, unsigned index)
 {
-	l->first_sector = (uint64_t)index * BLOCKS * BLOCK_SECTORS;
+	l->first_sector = (uint64_t)index * LOAD_SECTORS;
 	l->rand.state = boot_param_number("seed", 1) * 977 + index;
 	l->slots = heap_alloc(DEPTH * sizeof(*l->slots), 64);
 	for (unsigned i = 0; i < DEPTH; i++)
@@ -74,7 +63,7 @@ static void slot_fill(struct load *l, struct slot *s)
 /* Offer one more request, if a slot, a block and descriptors are free. */
 static bool load_offer(struct load *l)
 {
-	unsigned block = (unsigned)(rand_next(&l->rand) % BLOCKS);
+	unsigned block = (unsigned)(rand_next(&l->rand) % LOAD_BLOCKS);
 	struct slot *s = l->slots;
 	while (s < l->slots + DEPTH && s->is_busy)
 		s++;
@@ -91,7 +80,8 @@ static bool load_offer(struct load *l)
 		return false;
 	s->head = (uint16_t)head;
 	s->is_busy = l->is_locked[block] = true;
-	l->busy++;
+	if (!l->busy++ && l->waits)
+		waits_begin(l->waits);
 	ring_offer(&l->ring, s->head);
 	return true;
 }
@@ -109,7 +99,8 @@ static void slot_check(struct load *l, struct slot *s, uint32_t written)
 		load_fail(l, "request failed", s);
 	else if (written != (s->is_write ? 1 : BLOCK + 1))
 		load_fail(l, "wrong length", s);
-	else if (!s->is_write && !blk_pattern_is(s->data, s->header.sector, BLOCK, s->seed))
+	else if (!s->is_write && !l->is_null &&
+		 !blk_pattern_is(s->data, s->header.sector, BLOCK, s->seed))
 		load_fail(l, "wrong data", s);
 	if (s->is_write)
 		l->seeds[s->block] = s->seed;
@@ -128,6 +119,8 @@ static bool load_take(struct load *l)
 		load_fail(l, "completed twice or never offered", NULL);
 		return false;
 	}
+	if (l->waits)
+		waits_note(l->waits);
 	slot_check(l, s, written);
 	s->is_busy = l->is_locked[s->block] = false;
 	l->busy--;
@@ -135,8 +128,7 @@ static bool load_take(struct load *l)
 	return true;
 }
 
-/* One round of a queue. True: something moved. */
-static bool load_turn(struct load *l, unsigned requests)
+bool load_turn(struct load *l, unsigned requests)
 {
 	bool is_moving = false;
 	while (load_take(l))
@@ -174,7 +166,7 @@ static enum verdict loads_start(struct blk *b, struct load *loads, unsigned n, u
 	CHECK_PASS(blk_begin(b, true, features));
 	if (virtio_queues(&b->dev) < n)
 		return test_skip("%u queues", virtio_queues(&b->dev));
-	CHECK(b->sectors >= (uint64_t)n * BLOCKS * BLOCK_SECTORS);
+	CHECK(b->sectors >= (uint64_t)n * LOAD_SECTORS);
 	for (uint16_t i = 0; i < n; i++) {
 		CHECK(ring_setup(&loads[i].ring, &b->dev, i, 0));
 		load_prepare(&loads[i], i);
