@@ -116,16 +116,19 @@ class NativeGuest:
         self.vmm = vmm
         self.kernel = kernel
         self.work = work
+        self.limit_s = BOOT_SECONDS + fio_seconds() * 4  # of one boot
 
     def initrd(self, job):
         return str(write_initrd(self.work / "initrd", base_initrd(), job))
 
-    def boot(self, name, job, options):
+    def boot(self, name, job, options, prepare=lambda: None):
         """One boot with a job; vmm's exit status (None: it hung), the job's own, and the job's output.
 
-        A boot in which the guest's kernel says that it failed is repeated, and that is put on record.
+        A boot in which the guest's kernel says that it failed is repeated, and that is put on record; @prepare makes
+        what each try needs anew.
         """
         for attempt in range(1, TRIES + 1):
+            prepare()
             answer = self._boot_once(name, job, options)
             trouble = kernel_trouble(self.work / f"{name}.console")
             if attempt == TRIES or not trouble:
@@ -141,7 +144,7 @@ class NativeGuest:
             "-p", PARAMETERS, *serial_arguments(console, output, result), self.kernel,
         ]  # fmt: skip
         with open(self.work / f"{name}.stderr", "wb") as errors:
-            status = run_limited(command, errors, BOOT_SECONDS + fio_seconds() * 4)
+            status = run_limited(command, errors, self.limit_s)
         return status, read_text(result).strip(), read_text(output)
 
     def logs(self, name):
