@@ -3,7 +3,8 @@
 usage: python3 -m boot.device_kills VMM CPUS
 
 fio writes and verifies on disks of every kind, while the entropy device is read and lines go through the console, with one
-port or with three. VMM_KILLS says how often (10). For each type of device: kills, and the pauses.
+port or with three. VMM_KILLS says how often (10), VMM_KILL_SECONDS after how long no further boot begins (no limit).
+For each type of device: kills, and the pauses.
 """
 import contextlib
 import hashlib
@@ -264,13 +265,16 @@ def main(arguments):
     vmm, cpus = arguments
     report = Report()
     wanted = int(os.environ.get("VMM_KILLS", "10"))
+    deadline = time.monotonic() + float(os.environ.get("VMM_KILL_SECONDS", "inf"))
     with scratch_folder("device-kills") as work:
         guest = NativeGuest(vmm, require_native_kernel(), work)
         killer = LinuxKiller(wanted, work)
         killer.start()
         boots = 0
         try:
-            while (killer.left > 0 or boots < 2) and not killer.problem and not report.failures:
+            while (killer.left > 0 and time.monotonic() < deadline) or boots < 2:
+                if killer.problem or report.failures:
+                    break
                 seconds = max(LOAD_SECONDS[0], min(LOAD_SECONDS[1], killer.left // RATE))
                 guest.limit_s = PATIENCE_S + 4 * seconds
                 LinuxLoad(guest, killer, int(cpus), boots % 2 == 1).run(report, seconds)
