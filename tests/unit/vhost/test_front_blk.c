@@ -155,7 +155,7 @@ static int setup_with(void **state, unsigned answer_ms)
 /* On a busy machine a good server may take long: it shall not be taken for a hung one. */
 static int setup(void **state)
 {
-	return setup_with(state, 60000);
+	return setup_with(state, 20000);
 }
 
 static int setup_impatient(void **state)
