@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "base/num.h"
+#include "dirty_priv.h"
 #include "inflight_priv.h"
 #include "queue_priv.h"
 
@@ -69,7 +70,7 @@ static void vq_begin(struct vq *q, const struct vq_setup *s)
 	q->mask = (uint16_t)(s->size - 1);
 	q->call = s->call;
 	q->is_packed = has_feature(s, VIRTIO_F_RING_PACKED);
-	q->kind = s->log ? VQ_LOGGED : q->is_packed ? VQ_PACKED : VQ_SPLIT;
+	q->kind = s->dirty ? VQ_DIRTY : s->log ? VQ_LOGGED : q->is_packed ? VQ_PACKED : VQ_SPLIT;
 	q->has_indirect = has_feature(s, VIRTIO_RING_F_INDIRECT_DESC);
 	q->has_event_idx = has_feature(s, VIRTIO_RING_F_EVENT_IDX);
 	q->is_armed = true; /* as a driver finds it: VIRTIO 1.2 §2.7.10, §2.8.10 */
@@ -124,6 +125,8 @@ int vq_create(struct vq **out, const struct vq_setup *s)
 	vq_begin(q, s);
 	vq_resolve(q, s);
 	err = s->log ? vq_log_open(q, s) : 0;
+	if (!err && s->dirty)
+		err = vq_dirty_open(q, s);
 	if (err)
 		vq_destroy(q);
 	else
@@ -135,6 +138,7 @@ void vq_destroy(struct vq *q)
 {
 	if (!q)
 		return;
+	vq_dirty_close(q);
 	vq_log_close(q);
 	(void)munmap(q, q->map_bytes); /* our own mapping: cannot fail */
 }
@@ -145,7 +149,9 @@ int vq_pop_batch(struct vq *q, struct vq_chain **out, unsigned max)
 {
 	if (likely(q->kind == VQ_SPLIT))
 		return vq_split_pop(q, out, max);
-	return q->kind == VQ_PACKED ? vq_packed_pop(q, out, max) : vq_log_pop(q, out, max);
+	if (q->kind == VQ_PACKED)
+		return vq_packed_pop(q, out, max);
+	return q->kind == VQ_LOGGED ? vq_log_pop(q, out, max) : vq_dirty_pop(q, out, max);
 }
 
 int vq_pop(struct vq *q, struct vq_chain **out)
@@ -158,7 +164,7 @@ void vq_unpop(struct vq *q, struct vq_chain *c)
 	struct vq_slot *s = container_of(c, struct vq_slot, c);
 	BUG_ON(!vq_slot_is_busy(s));
 	vq_slot_free(q, s);
-	if (q->kind == VQ_LOGGED)
+	if (q->log)
 		vq_log_unpop(q, s);
 	else if (q->is_packed)
 		vq_packed_unpop(q, s);
@@ -187,15 +193,26 @@ void vq_push(struct vq *q, struct vq_chain *c, uint32_t written)
 		vq_split_push(q, c->head, written);
 	else if (q->kind == VQ_PACKED)
 		vq_packed_push(q, s, written);
-	else
+	else if (q->kind == VQ_LOGGED)
 		vq_log_push(q, s, written);
+	else
+		vq_dirty_push(q, s, written);
+}
+
+void vq_spoiled(struct vq *q, struct vq_chain *c)
+{
+	BUG_ON(!c->iov); /* given back before */
+	if (q->dirty)
+		vq_dirty_spoiled(q, c);
 }
 
 bool vq_publish(struct vq *q)
 {
 	if (likely(q->kind == VQ_SPLIT))
 		return vq_split_publish(q);
-	return q->kind == VQ_PACKED ? vq_packed_publish(q) : vq_log_publish(q);
+	if (q->kind == VQ_PACKED)
+		return vq_packed_publish(q);
+	return q->kind == VQ_LOGGED ? vq_log_publish(q) : vq_dirty_publish(q);
 }
 
 bool vq_show(struct vq *q)
@@ -229,7 +246,10 @@ bool vq_arm(struct vq *q)
 	if (q->is_dead)
 		return false;
 	q->is_armed = true;
-	return q->is_packed ? vq_packed_arm(q) : vq_split_arm(q);
+	bool has_work = q->is_packed ? vq_packed_arm(q) : vq_split_arm(q);
+	if (unlikely(q->dirty))
+		vq_dirty_event(q);
+	return has_work;
 }
 
 void vq_disarm(struct vq *q)
@@ -241,6 +261,8 @@ void vq_disarm(struct vq *q)
 		vq_packed_disarm(q);
 	else
 		vq_split_disarm(q);
+	if (unlikely(q->dirty))
+		vq_dirty_event(q);
 }
 
 /* --- state --- */

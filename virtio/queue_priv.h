@@ -42,9 +42,10 @@ struct vq_pool {
 };
 
 /* Which functions take and give requests. */
-enum vq_kind { VQ_SPLIT, VQ_PACKED, VQ_LOGGED };
+enum vq_kind { VQ_SPLIT, VQ_PACKED, VQ_LOGGED, VQ_DIRTY };
 
 struct vq_log;
+struct vq_dirty;
 
 struct vq {
 	/* immutable after create */
@@ -62,11 +63,12 @@ struct vq {
 	uint32_t *device_event;
 	const struct gmem_map *map;
 	struct notifier *call;
-	struct vq_log *log; /* VQ_LOGGED: account of what is in flight */
+	struct vq_log *log; /* account of what is in flight: VQ_LOGGED, and VQ_DIRTY with one */
 	size_t map_bytes;
 	uint16_t size, mask;
 	enum vq_kind kind;
 	bool is_packed, has_indirect, has_event_idx;
+	struct vq_dirty *dirty; /* VQ_DIRTY: what it needs to mark what is written */
 
 	/* owner */
 	uint64_t hit_start CACHE_ALIGNED; /* region of the last translation */

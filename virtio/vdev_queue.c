@@ -26,6 +26,8 @@ static int vdev_queue_start(struct vdev *d, uint16_t idx)
 		.next = q->next,
 		.log = q->log,
 		.log_bytes = q->log_bytes,
+		.dirty = q->dirty,
+		.dirty_device = q->dirty_device,
 	};
 	int err = d->mem ? vq_check(&s) : -EFAULT;
 	if (!err && d->host_ops)
@@ -219,6 +221,18 @@ void vdev_queue_set_log(struct vdev *d, uint16_t idx, void *log, size_t bytes)
 	if (q) {
 		q->log = log;
 		q->log_bytes = bytes;
+	}
+	mutex_unlock(&d->lock);
+}
+
+void vdev_queue_set_dirty(struct vdev *d, uint16_t idx, const struct dirty_log *log,
+			  uint64_t device)
+{
+	mutex_lock(&d->lock);
+	struct vdev_queue *q = vdev_queue_open_locked(d, idx);
+	if (q) {
+		q->dirty = log;
+		q->dirty_device = device;
 	}
 	mutex_unlock(&d->lock);
 }

@@ -18,6 +18,7 @@
 #include "base/compiler.h"
 #include "mem/gmem.h"
 #include "sync/notifier.h"
+#include "virtio/dirty_log.h"
 
 #define VQ_MAX_SIZE    1024 /* entries */
 #define VQ_INLINE_SEGS 6
@@ -35,6 +36,9 @@ struct vq_setup {
 	struct notifier *call; /* where to signal used buffers; outlives the queue */
 	void *log;             /* what is in flight, to survive us (vhost-user); NULL: none */
 	size_t log_bytes;
+	const struct dirty_log *dirty; /* what is written is marked there; outlives the queue; NULL:
+					* nowhere */
+	uint64_t dirty_device;         /* where the device area lies in that log */
 };
 
 /* One request of the driver: copied, checked, translated. Empty buffers are left out. */
@@ -82,8 +86,15 @@ MUST_CHECK int vq_pop_batch(struct vq *q, struct vq_chain **out, unsigned max);
 /* Put the request taken last back, as if never popped. Only directly after it was taken. */
 void vq_unpop(struct vq *q, struct vq_chain *c);
 
-/* Complete @c: @written bytes were stored in its writable part. The driver sees it at publish. */
+/*
+ * Complete @c: @written bytes were stored in its writable part, of which the last may have gone to
+ * the last byte (a status). The driver sees it at publish.
+ */
 void vq_push(struct vq *q, struct vq_chain *c, uint32_t written);
+
+/* More may have been stored than vq_push() will be told, as by I/O that failed half way. Before it.
+ */
+void vq_spoiled(struct vq *q, struct vq_chain *c);
 
 /* Show all pushed results to the driver: one index store. True: it wants an interrupt. */
 bool vq_publish(struct vq *q);

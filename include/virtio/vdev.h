@@ -99,6 +99,8 @@ struct vdev_queue {
 	uint16_t next; /* where to start, and where it stopped (vq_setup) */
 	void *log;     /* vq_setup */
 	size_t log_bytes;
+	const struct dirty_log *dirty;
+	uint64_t dirty_device;
 };
 
 /* Embedded in the body; reached back through container_of(). */
@@ -175,6 +177,9 @@ uint16_t vdev_queue_next(struct vdev *d, uint16_t idx);
 void vdev_queue_set_next(struct vdev *d, uint16_t idx, uint16_t next);
 /* Keep account of what is in flight in @log, which outlives the queue. */
 void vdev_queue_set_log(struct vdev *d, uint16_t idx, void *log, size_t bytes);
+/* Mark what is written in @log (NULL: nowhere), which outlives the queue: vq_setup. */
+void vdev_queue_set_dirty(struct vdev *d, uint16_t idx, const struct dirty_log *log,
+			  uint64_t device);
 /* Other guest RAM from now on. All queues are off. */
 void vdev_set_mem(struct vdev *d, struct gmem *mem);
 

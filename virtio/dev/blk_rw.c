@@ -102,6 +102,14 @@ static void blk_rw_finish(struct blk_req *r, uint8_t status)
 	blk_finish(r, status);
 }
 
+/* What a read has left in guest memory before it failed nobody knows. */
+static void blk_rw_give_up(struct blk_req *r)
+{
+	if (r->type == VIRTIO_BLK_T_IN)
+		vq_spoiled(r->bq->wq.q, r->chain);
+	blk_rw_finish(r, VIRTIO_BLK_S_IOERR);
+}
+
 static void blk_rw_failed(struct blk_req *r, int32_t res)
 {
 	bool is_direct = r->bq->b->file.is_direct;
@@ -110,7 +118,7 @@ static void blk_rw_failed(struct blk_req *r, int32_t res)
 	else if (res == -EINVAL && is_direct && !r->bounce)
 		blk_bounce_begin(r); /* an alignment the kernel did not tell */
 	else
-		blk_rw_finish(r, VIRTIO_BLK_S_IOERR);
+		blk_rw_give_up(r);
 }
 
 /* The image ends here. It may: the guest's last block is a whole one, the file's need not be. */
@@ -118,7 +126,7 @@ static void blk_rw_past_end(struct blk_req *r)
 {
 	uint64_t end = atomic_load_explicit(&r->bq->b->size_bytes, memory_order_relaxed);
 	if (r->type != VIRTIO_BLK_T_IN || r->off < end) {
-		blk_rw_finish(r, VIRTIO_BLK_S_IOERR);
+		blk_rw_give_up(r);
 		return;
 	}
 	blk_zero_data(r);
