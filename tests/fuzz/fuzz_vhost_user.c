@@ -3,12 +3,14 @@
  * of a real device with real workers.
  *
  * The input is a list of steps: the messages that bring a queue up with numbers of the fuzzer's,
- * one message of any kind with any descriptors, or bytes put into the shared memory. All are sent,
+ * with or without an account and a log of pages written, one message of any kind with any
+ * descriptors, or bytes put into the shared memory. All are sent,
  * then the server has its turn until it has seen the last of them or hung up. Checked: it comes
  * back, with every queue stopped, the device reset and no descriptor more than before.
  */
 #include <dirent.h>
 #include <errno.h>
+#include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,13 +26,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define RAM_BYTES (256 * KIB)
-#define LOG_BYTES (64 * KIB)
-#define USER_BASE 0x10000000ull
-#define QUEUES    2
-#define SIZE      16
+#define RAM_BYTES   (256 * KIB)
+#define LOG_BYTES   (64 * KIB)
+#define DIRTY_BYTES 8192u
+#define USER_BASE   0x10000000ull
+#define QUEUES      2
+#define SIZE        16
 
-enum { FD_RAM, FD_LOG, FD_KICK, FD_CALL, FD_SOCKET, NR_FDS };
+enum { FD_RAM, FD_LOG, FD_KICK, FD_CALL, FD_SOCKET, FD_DIRTY, NR_FDS };
 
 static struct vhost_user_server *server;
 static int fds[NR_FDS], stop_fd, sock;
@@ -57,7 +60,9 @@ static void set_up(void)
 	log_set_level(LOG_LEVEL_ERROR);
 	fds[FD_RAM] = memfd_create("ram", MFD_CLOEXEC);
 	fds[FD_LOG] = memfd_create("log", MFD_CLOEXEC);
-	BUG_ON(ftruncate(fds[FD_RAM], RAM_BYTES) || ftruncate(fds[FD_LOG], LOG_BYTES));
+	fds[FD_DIRTY] = memfd_create("dirty", MFD_CLOEXEC);
+	BUG_ON(ftruncate(fds[FD_RAM], RAM_BYTES) || ftruncate(fds[FD_LOG], LOG_BYTES) ||
+	       ftruncate(fds[FD_DIRTY], DIRTY_BYTES));
 	ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds[FD_RAM], 0);
 	log_mem = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds[FD_LOG], 0);
 	fds[FD_KICK] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -111,6 +116,14 @@ static void send_state(uint32_t request, uint32_t idx, uint32_t num)
 	send_u64(request, idx | (uint64_t)num << 32, -1);
 }
 
+/* A log for so many bytes, mostly enough, at one of two places. */
+static void send_dirty_log(void)
+{
+	struct vhost_user_log l = { take_bytes(1), (take_bytes(1) & 1) * 4096 };
+	send_message(VHOST_USER_SET_LOG_BASE, VHOST_USER_VERSION, &l, sizeof(l), &fds[FD_DIRTY], 1);
+	send_u64(VHOST_USER_SET_LOG_FD, 0, fds[FD_CALL]);
+}
+
 /* Everything a queue needs, in order; what it is like is for the fuzzer to say. */
 static void bring_up(void)
 {
@@ -119,16 +132,21 @@ static void bring_up(void)
 			    1ull << VHOST_USER_F_PROTOCOL_FEATURES;
 	if (how & 2)
 		features |= 1ull << VIRTIO_F_RING_PACKED;
+	if (how & 8)
+		features |= 1ull << VHOST_F_LOG_ALL;
 	struct vhost_user_mem_table t = { 1, 0, { { 0, RAM_BYTES, USER_BASE, 0 } } };
-	struct vhost_user_vring_addr a = { (uint32_t)idx,    0, USER_BASE, USER_BASE + 8192,
-					   USER_BASE + 4096, 0 };
+	struct vhost_user_vring_addr a = { (uint32_t)idx,    how >> 4 & 1,
+					   USER_BASE,        USER_BASE + 8192,
+					   USER_BASE + 4096, how & 16 ? take_bytes(3) : 0 };
 	struct vhost_user_inflight in = { LOG_BYTES, 0, QUEUES, SIZE, 0 };
-	send_u64(VHOST_USER_SET_PROTOCOL_FEATURES, 0x19229 & take_bytes(3), -1);
+	send_u64(VHOST_USER_SET_PROTOCOL_FEATURES, 0x1922b & take_bytes(3), -1);
 	send_u64(VHOST_USER_SET_FEATURES, features, -1);
 	send_message(VHOST_USER_SET_MEM_TABLE, VHOST_USER_VERSION, &t, 8 + sizeof(t.r[0]), fds, 1);
 	if (how & 4)
 		send_message(VHOST_USER_SET_INFLIGHT_FD, VHOST_USER_VERSION, &in, sizeof(in),
 			     &fds[FD_LOG], 1);
+	if (how & 32)
+		send_dirty_log();
 	send_state(VHOST_USER_SET_VRING_NUM, (uint32_t)idx, SIZE);
 	send_state(VHOST_USER_SET_VRING_BASE, (uint32_t)idx, (uint32_t)take_bytes(2));
 	send_message(VHOST_USER_SET_VRING_ADDR, VHOST_USER_VERSION, &a, sizeof(a), NULL, 0);

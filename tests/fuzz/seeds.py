@@ -20,6 +20,18 @@ def scripts(chance):
         yield bytes(chance.randrange(256) for _ in range(32 * (number + 1)))
 
 
+def frontends(chance):
+    """Queues brought up in every way that fuzz_vhost_user.c knows, requests put into them, and the dirty log switched."""
+    for how in range(64):
+        bring_up = bytes([0, how]) + (b"\0\x20\0" if how & 16 else b"") + b"\xff\xff\xff" + (b"\xff\0" if how & 32 else b"")
+        bring_up += b"\0\0"
+        ring = bytes([1, 0, 0, 0, 64]) + bytes(chance.randrange(256) for _ in range(64))
+        avail = bytes([1, 0, 16, 0, 8]) + bytes([0, 0, 3, 0, 0, 0, 1, 0])
+        log = [bytes([2, 6, 0, 16, 1, 5]) + bytes(chance.choice((0, 8, 64)) for _ in range(16))]
+        log += [bytes([2, 2, 0, 8, 4]) + (features << 24 | 1 << 32).to_bytes(8, "little") for features in (0x74, 0x70)]
+        yield bring_up + ring + avail + b"".join(log) + bring_up
+
+
 OPTIONS = """\
 kernel=vmlinuz\nmem=512\ncpus=4
 kernel=k\ncpus=num-cores=8,affinity=0:1=2-3\nrt-cpus=1-2
@@ -57,7 +69,10 @@ def main(arguments):
     name, folder, *documents = arguments
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    seeds = texts(documents) if name == "fuzz_options" else scripts(random.Random(name))
+    chance = random.Random(name)
+    seeds = texts(documents) if name == "fuzz_options" else [*scripts(chance)]
+    if name == "fuzz_vhost_user":
+        seeds += frontends(chance)
     for number, seed in enumerate(seeds):
         (target / f"seed-{number:03}").write_bytes(seed)
 

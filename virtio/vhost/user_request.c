@@ -1,5 +1,6 @@
 /* user_request.c - what each message of a frontend asks for, and its answer. */
 #include <errno.h>
+#include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,9 +9,9 @@
 #include "user_priv.h"
 
 #define USER_PROTOCOL                                                                              \
-	(1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |              \
-	 1ull << VHOST_USER_PROTOCOL_F_BACKEND_REQ | 1ull << VHOST_USER_PROTOCOL_F_CONFIG |        \
-	 1ull << VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD |                                            \
+	(1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_LOG_SHMFD |              \
+	 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK | 1ull << VHOST_USER_PROTOCOL_F_BACKEND_REQ |     \
+	 1ull << VHOST_USER_PROTOCOL_F_CONFIG | 1ull << VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD |     \
 	 1ull << VHOST_USER_PROTOCOL_F_RESET_DEVICE |                                              \
 	 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1ull << VHOST_USER_PROTOCOL_F_STATUS)
 
@@ -43,7 +44,8 @@ uint64_t user_offered(const struct vhost_user_server *s)
 {
 	/* the protocol resets single rings in its own way, which the guest does not see */
 	uint64_t hidden = 1ull << VIRTIO_F_RING_RESET;
-	return (vdev_offered(s->dev) & ~hidden) | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
+	return (vdev_offered(s->dev) & ~hidden) | 1ull << VHOST_USER_F_PROTOCOL_FEATURES |
+	       1ull << VHOST_F_LOG_ALL;
 }
 
 static int user_get_features(struct vhost_user_server *s, struct user_msg *m)
@@ -54,14 +56,20 @@ static int user_get_features(struct vhost_user_server *s, struct user_msg *m)
 
 static int user_set_features(struct vhost_user_server *s, struct user_msg *m)
 {
-	if (m->p.u64 & ~user_offered(s))
+	bool logs = m->p.u64 >> VHOST_F_LOG_ALL & 1;
+	if ((m->p.u64 & ~user_offered(s)) || (logs && !user_has_log_shm(s)))
 		return -EINVAL;
 	if (!(m->p.u64 >> VIRTIO_F_VERSION_1 & 1))
 		return -EPROTONOSUPPORT; /* a legacy driver: VIRTIO 1.2 §6.1 */
-	if (m->p.u64 != s->features && user_rings_any_running(s))
+	uint64_t before = s->features;
+	if (((m->p.u64 ^ before) & ~(1ull << VHOST_F_LOG_ALL)) && user_rings_any_running(s))
 		return -EBUSY;
 	s->features = m->p.u64;
-	return user_rings_try_start(s);
+	if (!user_rings_could_log(s)) {
+		s->features = before;
+		return -ENOSPC;
+	}
+	return user_rings_follow_log(s);
 }
 
 static int user_get_protocol_features(struct vhost_user_server *s, struct user_msg *m)
@@ -238,11 +246,14 @@ static int user_set_vring_addr(struct vhost_user_server *s, struct user_msg *m)
 {
 	const struct vhost_user_vring_addr *a = &m->p.addr;
 	struct user_ring *r = user_ring_at(s, a->index);
-	if (!r ||
-	    a->flags) /* the one flag there is asks for a log of writes, which we do not offer */
+	if (!r || a->flags & ~(1u << VHOST_VRING_F_LOG))
 		return -EINVAL;
-	if (r->has_addr && r->desc == a->desc && r->avail == a->avail && r->used == a->used)
-		return 0;
+	int err = user_ring_set_log(s, r, a);
+	if (err)
+		return err;
+	bool is_same = r->desc == a->desc && r->avail == a->avail && r->used == a->used;
+	if (r->has_addr && is_same)
+		return user_rings_follow_log(s);
 	user_ring_halt(s, (uint16_t)a->index);
 	r->desc = a->desc;
 	r->avail = a->avail;
@@ -393,6 +404,8 @@ static const struct user_handler user_handlers[VHOST_USER_NR_REQUESTS] = {
 	[VHOST_USER_RESET_OWNER] = { "RESET_OWNER", user_reset_owner, NONE, 0, false },
 	[VHOST_USER_SET_MEM_TABLE] = { "SET_MEM_TABLE", user_set_mem_table, 8, 264,
 				       VHOST_USER_MAX_REGIONS, false },
+	[VHOST_USER_SET_LOG_BASE] = { "SET_LOG_BASE", user_set_log_base, 16, 16, 1, false },
+	[VHOST_USER_SET_LOG_FD] = { "SET_LOG_FD", user_set_log_fd, 0, 8, 1, false },
 	[VHOST_USER_SET_VRING_NUM] = { "SET_VRING_NUM", user_set_vring_num, STATE, 0, false },
 	[VHOST_USER_SET_VRING_ADDR] = { "SET_VRING_ADDR", user_set_vring_addr, 40, 40, 0, false },
 	[VHOST_USER_SET_VRING_BASE] = { "SET_VRING_BASE", user_set_vring_base, STATE, 0, false },
@@ -438,14 +451,22 @@ static int user_perform(struct vhost_user_server *s, struct user_msg *m,
 	return h->fn(s, m);
 }
 
+/* Of a log in shared memory a frontend waits to hear in any case. */
+static bool user_wants_ack(const struct vhost_user_server *s, const struct user_msg *m)
+{
+	if (m->h.request == VHOST_USER_SET_LOG_BASE && user_has_log_shm(s))
+		return true;
+	return (m->h.flags & VHOST_USER_NEED_REPLY) &&
+	       (s->protocol >> VHOST_USER_PROTOCOL_F_REPLY_ACK & 1);
+}
+
 int user_request(struct vhost_user_server *s, struct user_msg *m)
 {
 	static const struct user_handler unknown = { "unknown request", NULL, 0, 0, 0, false };
 	uint32_t id = m->h.request;
 	bool is_known = id < VHOST_USER_NR_REQUESTS && user_handlers[id].fn;
 	const struct user_handler *h = is_known ? &user_handlers[id] : &unknown;
-	bool wants_ack = (m->h.flags & VHOST_USER_NEED_REPLY) &&
-			 (s->protocol >> VHOST_USER_PROTOCOL_F_REPLY_ACK & 1);
+	bool wants_ack = user_wants_ack(s, m);
 	int err = is_known ? user_perform(s, m, h) : -EOPNOTSUPP;
 	if (err)
 		log_guest(&s->log_rate, "%s: vhost-user: %s (%u): %s", s->dev->id, h->name, id,

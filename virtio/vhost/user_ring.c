@@ -1,6 +1,7 @@
 /* user_ring.c - from what a frontend says of a ring to a queue the device serves, and back. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <string.h>
@@ -49,7 +50,7 @@ const struct vdev_host_ops user_host_ops = {
 
 /* --- interrupts --- */
 
-static void user_call_nobody(void *ctx)
+void user_signal_nobody(void *ctx)
 {
 	(void)ctx;
 }
@@ -58,20 +59,26 @@ static void user_call_nobody(void *ctx)
  * A worker may be about to write to the notifier's descriptor: that number stays what it is, and
  * only what it refers to is exchanged. Spurious calls are harmless, lost ones are not.
  */
-int user_ring_set_call(struct vhost_user_server *s, uint16_t idx, int fd)
+int user_notifier_set(struct vhost_user_server *s, struct notifier *n, int fd)
 {
-	struct notifier *n = &s->rings[idx].call;
 	if (fd < 0) {
-		notifier_set_fn(n, user_call_nobody, s);
+		notifier_set_fn(n, user_signal_nobody, s);
 		return 0;
 	}
 	while (dup3(fd, n->fd, O_CLOEXEC) < 0)
 		if (errno != EINTR && errno != EBUSY)
 			return -errno;
 	notifier_set_fn(n, NULL, NULL);
-	if (s->rings[idx].is_running)
-		notifier_signal(n);
 	return 0;
+}
+
+int user_ring_set_call(struct vhost_user_server *s, uint16_t idx, int fd)
+{
+	struct user_ring *r = &s->rings[idx];
+	int err = user_notifier_set(s, &r->call, fd);
+	if (!err && fd >= 0 && r->is_running)
+		notifier_signal(&r->call);
+	return err;
 }
 
 /* --- life --- */
@@ -84,9 +91,9 @@ void user_rings_reset(struct vhost_user_server *s)
 		fd_close(r->kick_fd);
 		fd_close(r->err_fd);
 		r->kick_fd = r->err_fd = -1;
-		notifier_set_fn(&r->call, user_call_nobody, s);
+		notifier_set_fn(&r->call, user_signal_nobody, s);
 		r->size = r->next = 0;
-		r->has_addr = r->is_enabled = false;
+		r->has_addr = r->is_enabled = r->has_log = false;
 	}
 }
 
@@ -167,14 +174,29 @@ void user_ring_halt(struct vhost_user_server *s, uint16_t idx)
 	user_ring_wait(s, idx);
 }
 
+void user_rings_halt_if(struct vhost_user_server *s,
+			bool (*is)(const struct vhost_user_server *s, const struct user_ring *r))
+{
+	uint64_t which = 0;
+	static_assert(VDEV_MAX_QUEUES <= 64, "a bit for each");
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
+		if (s->rings[i].is_running && is(s, &s->rings[i])) {
+			vdev_queue_halt(s->dev, i);
+			which |= 1ull << i;
+		}
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
+		if (which >> i & 1)
+			user_ring_wait(s, i);
+}
+
+static bool user_ring_is_any(const struct vhost_user_server *s, const struct user_ring *r)
+{
+	return s && r;
+}
+
 void user_rings_halt(struct vhost_user_server *s)
 {
-	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
-		if (s->rings[i].is_running)
-			vdev_queue_halt(s->dev, i);
-	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
-		if (s->rings[i].is_running)
-			user_ring_wait(s, i);
+	user_rings_halt_if(s, user_ring_is_any);
 }
 
 /* --- start --- */
@@ -182,7 +204,9 @@ void user_rings_halt(struct vhost_user_server *s)
 int user_go_live(struct vhost_user_server *s)
 {
 	struct vdev *d = s->dev;
-	uint64_t features = s->features & ~(1ull << VHOST_USER_F_PROTOCOL_FEATURES);
+	/* the transport's own */
+	uint64_t ours = 1ull << VHOST_USER_F_PROTOCOL_FEATURES | 1ull << VHOST_F_LOG_ALL;
+	uint64_t features = s->features & ~ours;
 	uint64_t accepted = vdev_accepted(d, 0) | (uint64_t)vdev_accepted(d, 1) << 32;
 	uint8_t status = vdev_status(d), ok = VIRTIO_CONFIG_S_FEATURES_OK;
 	if (accepted == features && (status & VIRTIO_CONFIG_S_DRIVER_OK) &&
@@ -206,7 +230,7 @@ static bool user_ring_is_ready(const struct vhost_user_server *s, const struct u
 {
 	bool starts_enabled = !(s->features >> VHOST_USER_F_PROTOCOL_FEATURES & 1);
 	return !r->is_running && r->size && r->has_addr && r->kick_fd >= 0 && s->mem.gmem &&
-	       s->features && (r->is_enabled || starts_enabled);
+	       s->features && (r->is_enabled || starts_enabled) && user_ring_can_log(s, r);
 }
 
 int user_ring_try_start(struct vhost_user_server *s, uint16_t idx)
@@ -230,6 +254,8 @@ int user_ring_try_start(struct vhost_user_server *s, uint16_t idx)
 	vdev_queue_set_area(s->dev, idx, VDEV_DEVICE, device.raw);
 	vdev_queue_set_next(s->dev, idx, r->next);
 	vdev_queue_set_log(s->dev, idx, user_log_of(&s->log, idx), s->log.stride);
+	r->logging = user_ring_logging(s, r);
+	vdev_queue_set_dirty(s->dev, idx, r->logging.is_on ? &s->dirty : NULL, r->logging.device);
 	r->is_running = true;
 	if (r->next)
 		notifier_signal(&r->call); /* whoever had it before us may not have come to that */
@@ -246,4 +272,10 @@ int user_rings_try_start(struct vhost_user_server *s)
 			return err;
 	}
 	return 0;
+}
+
+int user_rings_follow_log(struct vhost_user_server *s)
+{
+	user_rings_halt_if(s, user_ring_logs_wrongly);
+	return user_rings_try_start(s);
 }

@@ -12,6 +12,7 @@ static void user_server_cleanup(struct vhost_user_server **s)
 	if (!*s)
 		return;
 	user_rings_fini(*s);
+	user_dirty_fini(*s);
 	notifier_fini(&(*s)->wake);
 	free(*s);
 }
@@ -27,6 +28,8 @@ int vhost_user_server_create(struct vhost_user_server **out, struct vdev *d)
 	int err = notifier_init(&s->wake);
 	if (!err)
 		err = user_rings_init(s);
+	if (!err)
+		err = user_dirty_init(s);
 	if (err)
 		return err;
 	d->offered |=
@@ -43,6 +46,7 @@ void vhost_user_server_destroy(struct vhost_user_server *s)
 	vdev_destroy(s->dev);
 	s->dev = NULL;
 	notifier_fini(&s->wake);
+	user_dirty_fini(s);
 	for (unsigned i = 0; i < VDEV_MAX_QUEUES; i++)
 		notifier_fini(&s->rings[i].call);
 	free(s);
@@ -129,6 +133,7 @@ static void user_forget(struct vhost_user_server *s)
 	vdev_set_mem(s->dev, NULL);
 	user_mem_fini(&s->mem);
 	user_log_fini(&s->log);
+	user_dirty_forget(s);
 	fd_close(take_fd(s->backend_fd));
 	s->features = s->protocol = 0;
 	s->sock = -1;

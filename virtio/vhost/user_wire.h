@@ -18,6 +18,8 @@ enum vhost_user_request {
 	VHOST_USER_SET_OWNER = 3,
 	VHOST_USER_RESET_OWNER = 4,
 	VHOST_USER_SET_MEM_TABLE = 5,
+	VHOST_USER_SET_LOG_BASE = 6,
+	VHOST_USER_SET_LOG_FD = 7,
 	VHOST_USER_SET_VRING_NUM = 8,
 	VHOST_USER_SET_VRING_ADDR = 9,
 	VHOST_USER_SET_VRING_BASE = 10,
@@ -55,6 +57,7 @@ enum vhost_user_backend_request { VHOST_USER_BACKEND_CONFIG_CHANGE_MSG = 2 };
 
 enum vhost_user_protocol_feature {
 	VHOST_USER_PROTOCOL_F_MQ = 0,
+	VHOST_USER_PROTOCOL_F_LOG_SHMFD = 1,
 	VHOST_USER_PROTOCOL_F_REPLY_ACK = 3,
 	VHOST_USER_PROTOCOL_F_BACKEND_REQ = 5,
 	VHOST_USER_PROTOCOL_F_CONFIG = 9,
@@ -82,9 +85,16 @@ static_assert(sizeof(struct vhost_user_vring_state) == 8, "vhost-user: vring sta
 
 struct vhost_user_vring_addr {
 	uint32_t index, flags;
-	uint64_t desc, used, avail, log; /* addresses in the frontend's own memory */
+	uint64_t desc, used, avail; /* addresses in the frontend's own memory */
+	uint64_t log;               /* where the log of pages written has @used */
 };
 static_assert(sizeof(struct vhost_user_vring_addr) == 40, "vhost-user: vring address");
+
+/* Where the log of pages written lies in its descriptor. */
+struct vhost_user_log {
+	uint64_t bytes, fd_offset;
+};
+static_assert(sizeof(struct vhost_user_log) == 16, "vhost-user: log description");
 
 struct vhost_user_region {
 	uint64_t start, len; /* guest-physical */
@@ -128,6 +138,7 @@ union vhost_user_payload {
 	struct vhost_user_mem_reg reg;
 	struct vhost_user_config_space config;
 	struct vhost_user_inflight inflight;
+	struct vhost_user_log log;
 };
 
 #endif

@@ -38,7 +38,7 @@ static const struct {
 	{ "request 0", 0, V, 0, { 0 }, 0 },
 	{ "request past the table", VHOST_USER_NR_REQUESTS, V, 0, { 0 }, 0 },
 	{ "request 2^32-1", UINT32_MAX, V, 0, { 0 }, 0 },
-	{ "request not offered", 6 /* SET_LOG_BASE */, V, 8, { 0 }, 0 },
+	{ "request not offered", 28 /* POSTCOPY_ADVISE */, V, 8, { 0 }, 0 },
 	{ "payload where none goes", VHOST_USER_GET_FEATURES, V, 8, { 0 }, 0 },
 	{ "no payload where one goes", VHOST_USER_SET_FEATURES, V, 0, { 0 }, 0 },
 	{ "a descriptor where none goes", VHOST_USER_SET_FEATURES, V, 8, { V1 }, 1 },
@@ -52,7 +52,7 @@ static const struct {
 	{ "base too large", VHOST_USER_SET_VRING_BASE, V, 8, { 65536ull << 32 }, 0 },
 	{ "base of no ring", VHOST_USER_GET_VRING_BASE, V, 8, { 200 }, 0 },
 	{ "address of no ring", VHOST_USER_SET_VRING_ADDR, V, 40, { 200 }, 0 },
-	{ "address with a log", VHOST_USER_SET_VRING_ADDR, V, 40, { 1ull << 32 }, 0 },
+	{ "address with unknown flags", VHOST_USER_SET_VRING_ADDR, V, 40, { 2ull << 32 }, 0 },
 	{ "enable of no ring", VHOST_USER_SET_VRING_ENABLE, V, 8, { 200 | 1ull << 32 }, 0 },
 	{ "enable by 2", VHOST_USER_SET_VRING_ENABLE, V, 8, { 2ull << 32 }, 0 },
 	{ "kick without descriptor", VHOST_USER_SET_VRING_KICK, V, 8, { 0 }, 0 },
@@ -126,6 +126,15 @@ static const struct {
 	  24,
 	  { 4096, UINT64_MAX - 4095, 1 | 16 << 16 },
 	  1 },
+	{ "dirty log by address", VHOST_USER_SET_LOG_BASE, V, 8, { USER_BASE }, 0 },
+	{ "dirty log without descriptor", VHOST_USER_SET_LOG_BASE, V, 16, { 4096, 0 }, 0 },
+	{ "dirty log of two descriptors", VHOST_USER_SET_LOG_BASE, V, 16, { 4096, 0 }, 2 },
+	{ "dirty log of nothing", VHOST_USER_SET_LOG_BASE, V, 16, { 0, 0 }, 1 },
+	{ "dirty log behind the end", VHOST_USER_SET_LOG_BASE, V, 16, { 4096, MIB }, 1 },
+	{ "dirty log at an odd offset", VHOST_USER_SET_LOG_BASE, V, 16, { 4096, 8 }, 1 },
+	{ "dirty log that wraps", VHOST_USER_SET_LOG_BASE, V, 16, { 8192, UINT64_MAX - 4095 }, 1 },
+	{ "dirty log's call that is a file", VHOST_USER_SET_LOG_FD, V, 0, { 0 }, 1 },
+	{ "dirty log's call without descriptor", VHOST_USER_SET_LOG_FD, V, 8, { 0 }, 0 },
 };
 
 /* Whatever it is: the connection ends, nothing leaks, and the next frontend is served. */
