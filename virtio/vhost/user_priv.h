@@ -22,6 +22,7 @@ struct user_logging {
 /* A ring as the frontend describes it. The device's own state of it is in struct vdev_queue. */
 struct user_ring {
 	uint16_t size, next; /* next: as in struct vq_setup */
+	uint16_t base;       /* the same to tell the frontend: a reset leaves it */
 	bool has_addr, is_enabled;
 	bool is_running;             /* handed to the device */
 	bool has_log;                /* asks for marks on its own account, */

@@ -271,10 +271,11 @@ static int user_set_vring_base(struct vhost_user_server *s, struct user_msg *m)
 		return r ? -EBUSY : -EINVAL;
 	if (!user_is_packed(s) && num > UINT16_MAX)
 		return -EINVAL;
-	r->next = (uint16_t)(user_is_packed(s) ? num ^ 0x8000 : num);
+	r->next = r->base = (uint16_t)(user_is_packed(s) ? num ^ 0x8000 : num);
 	return 0;
 }
 
+/* QEMU 7.2 writes status 0 before it asks, and means the place where the ring was. */
 static int user_get_vring_base(struct vhost_user_server *s, struct user_msg *m)
 {
 	struct user_ring *r = user_ring_at(s, m->p.state.index);
@@ -282,7 +283,7 @@ static int user_get_vring_base(struct vhost_user_server *s, struct user_msg *m)
 		return -EINVAL;
 	user_ring_halt(s, (uint16_t)m->p.state.index);
 	fd_close(take_fd(r->kick_fd)); /* stopped until there is another */
-	uint32_t base = r->next;
+	uint32_t base = r->base;
 	if (user_is_packed(s)) {
 		base ^= 0x8000;
 		base |= base << 16; /* nothing is in flight: used is where available is */

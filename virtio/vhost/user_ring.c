@@ -163,7 +163,7 @@ static void user_ring_wait(struct vhost_user_server *s, uint16_t idx)
 		(void)notifier_consume(&s->wake); /* what else it means is looked up anyway */
 	}
 	s->rings[idx].is_running = false;
-	s->rings[idx].next = vdev_queue_next(s->dev, idx);
+	s->rings[idx].next = s->rings[idx].base = vdev_queue_next(s->dev, idx);
 }
 
 void user_ring_halt(struct vhost_user_server *s, uint16_t idx)

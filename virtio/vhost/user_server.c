@@ -130,6 +130,8 @@ static int user_converse(struct vhost_user_server *s, struct user_msg *m, int st
 static void user_forget(struct vhost_user_server *s)
 {
 	user_reset_device(s);
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
+		s->rings[i].base = 0;
 	vdev_set_mem(s->dev, NULL);
 	user_mem_fini(&s->mem);
 	user_log_fini(&s->log);

@@ -262,6 +262,30 @@ static void status_reads_back_and_zero_resets(void **state)
 	assert_int_equal(r->body->setup[0].next, 0);
 }
 
+/* QEMU 7.2 stops a device by status 0, and asks afterwards where its rings were. */
+static void a_reset_leaves_the_base_to_be_asked_for(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	fe_start_ring(r, 0, 5);
+	r->body->next[0] = 77;
+	assert_true(fe_set(r, VHOST_USER_SET_STATUS, 0));
+	assert_int_equal(fe_get_base(r, 0), 77);
+	/* who does not say where to start starts anew */
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_NUM, 0, 16));
+	assert_true(fe_set_addr(r, 0));
+	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_KICK, 0, r->kick[0]));
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 1));
+	assert_int_equal(r->body->setup[0].next, 0);
+	assert_int_equal(fe_get_base(r, 0), 0);
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_BASE, 0, 9));
+	assert_int_equal(fe_get_base(r, 0), 9);
+	assert_int_equal(rig_hang_up(r), 0);
+	rig_connect(r);
+	fe_negotiate(r, V1);
+	assert_int_equal(fe_get_base(r, 0), 0);
+}
+
 static void a_broken_device_says_so_and_recovers_by_a_reset(void **state)
 {
 	struct rig *r = *state;
@@ -435,6 +459,7 @@ int main(void)
 		TEST(calls_go_to_the_descriptor_given_last),
 		TEST(configuration_is_read_written_and_announced),
 		TEST(status_reads_back_and_zero_resets),
+		TEST(a_reset_leaves_the_base_to_be_asked_for),
 		TEST(a_broken_device_says_so_and_recovers_by_a_reset),
 		TEST(the_log_of_requests_in_flight_reaches_the_device),
 		TEST(features_change_only_while_all_rings_stand),
