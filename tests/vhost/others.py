@@ -203,7 +203,7 @@ def passt_command():
 
 def test_net(guest, report):
     socket = guest.work / "socket"
-    daemon = Daemon(socket, [*passt_command(), "--foreground", "--runas", str(os.getuid()), "--vhost-user", "--socket", socket])
+    daemon = Daemon(socket, [*passt_command(), "--foreground", "--quiet", "--vhost-user", "--socket", socket])
     data, got = os.urandom(NET_BYTES), bytearray()
     with create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=exchange, args=(listener, data, got))
