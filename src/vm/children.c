@@ -43,10 +43,11 @@ void child_name(const struct vm *vm, unsigned dev, char name[16])
 		strcpy(name, child_is_rng(vm, dev) ? "rng" : "console");
 }
 
-/* Main's threads have no use for the rights it may have been started with. */
+/* Main's threads have no use for the rights it may have been started with; see vm_zygote_build().
+ */
 static void main_thread_prologue(void)
 {
-	(void)jail_drop_rights(); /* vm_confine() says if main could not */
+	(void)jail_give_up_rights(); /* vm_confine() says if main could not */
 }
 
 /*
@@ -81,10 +82,12 @@ enum vm_status vm_zygote_build(struct vm *vm)
 	int err = zygote_create(&vm->zygote, &cfg);
 	if (err)
 		return vm_fail_errno(err, "making the process that makes devices");
-	thread_set_prologue(main_thread_prologue);
 	for (unsigned i = 0; i < nr; i++)
 		if (child_is_disk(vm, i) || child_is_rng(vm, i))
 			zygote_start(zygote_device(vm->zygote, i)); /* while we go on */
+	/* main keeps what it has until all is built; of the rest threads to come get nothing */
+	(void)jail_forgo_rights(); /* vm_confine() tries again, and says so */
+	thread_set_prologue(main_thread_prologue);
 	return VM_EXIT_OK;
 }
 

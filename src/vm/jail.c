@@ -15,12 +15,10 @@
 
 /* Any folder will do to put the new root on, and this one is everywhere. */
 #define JAIL_MOUNT_POINT "/proc"
+#define JAIL_MAX_CAPS    64 /* as many as the kernel's sets can hold */
 
-/*
- * A root with nothing in it, and nothing to be put in. The old one is taken off once it is nobody's
- * root; it is the private copy of our mount namespace.
- */
-static bool jail_empty_root(void)
+/* The old root is taken off once it is nobody's; it is the private copy of our mount namespace. */
+bool jail_empty_root(void)
 {
 	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	return !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
@@ -53,27 +51,36 @@ static bool jail_set_limits(const struct jail_config *cfg)
 	return ok;
 }
 
-static bool jail_drop_bounding_set(void)
+/* Until there are no more, or there is no right to it. */
+static void jail_drop_bounding_set(void)
 {
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
-		if (prctl(PR_CAPBSET_READ, cap) == 1 && prctl(PR_CAPBSET_DROP, cap))
-			return false;
-	return true;
+	for (unsigned long cap = 0; cap < JAIL_MAX_CAPS && !prctl(PR_CAPBSET_DROP, cap); cap++)
+		;
 }
 
-bool jail_drop_rights(void)
+/* Two need the right to: who has not got it has nothing that exec() could raise. */
+bool jail_forgo_rights(void)
 {
-	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct none[2] = { 0 };
-	/* these two need the right to: who has not got it has nothing that exec() could raise */
-	(void)jail_drop_bounding_set();
+	jail_drop_bounding_set();
 	(void)prctl(PR_SET_SECUREBITS,
 		    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
 			    SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 			    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED);
-	bool ok = !prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) || errno == EINVAL;
-	ok = !syscall(SYS_capset, &h, none) && ok;
+	return !prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) || errno == EINVAL;
+}
+
+bool jail_give_up_rights(void)
+{
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct none[2] = { 0 };
+	bool ok = !syscall(SYS_capset, &h, none);
 	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && ok;
+}
+
+bool jail_drop_rights(void)
+{
+	bool ok = jail_forgo_rights();
+	return jail_give_up_rights() && ok;
 }
 
 /* What the parent decided and what can be seen from inside. */
@@ -83,10 +90,17 @@ static uint32_t jail_missing_ns(unsigned ns)
 	       (ns & ZYGOTE_NS_OTHERS ? 0 : JAIL_OTHER_NS) | (ns & ZYGOTE_NS_NET ? 0 : JAIL_NET_NS);
 }
 
+static bool jail_make_root(const struct jail_config *cfg)
+{
+	if (cfg->ns & ZYGOTE_NS_ROOT)
+		return true;
+	return cfg->ns & ZYGOTE_NS_OTHERS && (cfg->keeps_root || jail_empty_root());
+}
+
 uint32_t jail_enter(const struct jail_config *cfg)
 {
 	uint32_t lacks = jail_missing_ns(cfg->ns);
-	if (!(cfg->ns & ZYGOTE_NS_OTHERS) || (!cfg->keeps_root && !jail_empty_root()))
+	if (!jail_make_root(cfg))
 		lacks |= JAIL_ROOT;
 	if (!jail_set_limits(cfg))
 		lacks |= JAIL_LIMITS;

@@ -34,7 +34,20 @@ struct jail_config {
 /* All of it but the list of system calls, for good. Returns the enum jail_part that is missing. */
 uint32_t jail_enter(const struct jail_config *cfg);
 
-/* Give up all capabilities, and the hope of any. False: some could not be given up. This thread. */
+/*
+ * A root with nothing in it, and nothing to be put in, for who has a mount namespace of its own.
+ * False: refused, and the root may be anything.
+ */
+MUST_CHECK bool jail_empty_root(void);
+
+/*
+ * This thread, and those it makes from now on: never more capabilities than now, by exec() either.
+ * False: not all of it could be done.
+ */
+bool jail_forgo_rights(void);
+/* The capabilities that there are. False: some could not be given up. This thread. */
+bool jail_give_up_rights(void);
+/* Both of these. This thread. */
 bool jail_drop_rights(void);
 
 /* Landlock: no file can be opened any more, no TCP port used. False: the kernel has none of it. */

@@ -2,6 +2,9 @@
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/prctl.h>
 #include "arch/syscalls.h"
 #include "dev/syscalls.h"
 #include "iouring/syscalls.h"
@@ -21,9 +24,9 @@ static const struct syscall_rule main_rules[] = {
 	SYSCALL_IF(ioctl, 1, TCSETS),
 	SYSCALL_IF(ioctl, 1, TIOCGWINSZ),
 	/* rights and lists of threads */
-	SYSCALL(prctl),
+	SYSCALL_IF(prctl, 0, PR_SET_NO_NEW_PRIVS),
 	SYSCALL(capset),
-	SYSCALL(seccomp),
+	SYSCALL_IF(seccomp, 0, SECCOMP_SET_MODE_FILTER),
 };
 static const struct syscall_list main_syscalls = SYSCALL_LIST(main_rules);
 
@@ -84,11 +87,12 @@ static const struct syscall_rule zygote_rules[] = {
 	/* the jail */
 	SYSCALL(prctl),
 	SYSCALL(capset),
+	SYSCALL_IF(setns, 1, CLONE_NEWNS), /* into the empty root and back */
 	SYSCALL(mount),
 	SYSCALL(umount2),
 	SYSCALL(pivot_root),
 	SYSCALL(chdir),
-	SYSCALL(seccomp),
+	SYSCALL_IF(seccomp, 0, SECCOMP_SET_MODE_FILTER),
 	SYSCALL(landlock_create_ruleset),
 	SYSCALL(landlock_restrict_self),
 };

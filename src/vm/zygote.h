@@ -55,7 +55,8 @@ struct zygote_child {
 enum zygote_ns {
 	ZYGOTE_NS_USER = 1 << 0,
 	ZYGOTE_NS_OTHERS = 1 << 1, /* pid, mount, ipc, uts, cgroup */
-	ZYGOTE_NS_NET = 1 << 2,    /* one empty network for all devices */
+	ZYGOTE_NS_NET = 1 << 2,    /* an empty network, one for all devices */
+	ZYGOTE_NS_ROOT = 1 << 3,   /* an empty root, one for all devices: nothing left to make */
 };
 
 struct zygote_ops {

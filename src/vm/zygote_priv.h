@@ -60,7 +60,11 @@ NORETURN void zygote_main(const struct zygote_config *cfg, int life, const int *
 
 /* A new process that runs cfg->ops->serve(); *ns (in: what to try) says what it got. Its pid. */
 MUST_CHECK pid_t zygote_clone(const struct zygote_config *cfg, struct zygote_child *c);
-/* Find out which namespaces this host gives, and make the network. Returns enum zygote_ns. */
+/*
+ * Make what all devices share, as far as this host lets us: network, ipc, uts and cgroup
+ * namespaces, in which the zygote lives from now on, and one with the empty root. Its working
+ * folder is "/" then. Before there is a list of system calls. Returns enum zygote_ns: NET, ROOT.
+ */
 unsigned zygote_enter_net(void);
 
 /* Close all descriptors but these @nr, in any order, negative ones ignored; sorts them. */
