@@ -386,6 +386,16 @@ static void loop_close_rest(const struct loop *l)
 			_exit(1);
 }
 
+/* A terminal is open for reading too, mostly: what is typed there is not for devices. */
+static void loop_only_write(void)
+{
+	CLEANUP(fd_cleanup) int fd = -1;
+	if (isatty(STDERR_FILENO))
+		fd = open("/proc/self/fd/2", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)dup2(fd, STDERR_FILENO); /* both are good */
+}
+
 /* Terminals and supervisors send these to everybody; main alone decides what they mean. */
 static void loop_ignore_signals(void)
 {
@@ -412,6 +422,7 @@ static void loop_init(struct loop *l, const int *ctl)
 			.ctl = ctl[i], .ready = -1, .sock = -1, .gift = { .binary = -1 }
 		};
 	loop_close_rest(l);
+	loop_only_write();
 	if (l->cfg->is_jailed)
 		l->ns = zygote_enter_net();
 	if (l->cfg->ops->begin)

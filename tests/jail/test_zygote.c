@@ -61,6 +61,10 @@ static int fake_serve(void *ctx, const struct zygote_child *c)
 			b = write(c->gift.fds[1], "gift", 4) == 4 && c->gift.fds[0] < 0 ? 'y' : 'n';
 		if (b == 'f')
 			b = c->file >= 0 ? 'y' : 'n';
+		if (b == 'r') /* what is typed on the terminal that standard error is */
+			b = read(STDERR_FILENO, &b, 1) < 0 && errno == EBADF ? 'y' : 'n';
+		if (b == 'e') /* and yet it can be written to */
+			b = write(STDERR_FILENO, "", 0) ? 'n' : 'e';
 		if (b == 'w')
 			b = (char)c->gift.cols;
 		if (write(c->sock, &b, 1) != 1)
@@ -372,6 +376,27 @@ static void keeps_none_of_mains_descriptors(void **state)
 	zygote_destroy(z);
 }
 
+static void devices_cannot_read_the_terminal(void **state)
+{
+	int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), saved = dup(STDERR_FILENO);
+	if (terminal < 0 || grantpt(terminal) || unlockpt(terminal))
+		skip();
+	int end = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(end >= 0 && dup2(end, STDERR_FILENO) == STDERR_FILENO);
+	struct zygote *z = make(*state);
+	assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+	int sock = zygote_connect(zygote_device(z, 1));
+	assert_true(sock >= 0);
+	char may_not_read = ask(sock, 'r'), may_write = ask(sock, 'e');
+	close(sock);
+	zygote_destroy(z);
+	close(end);
+	close(terminal);
+	close(saved);
+	assert_int_equal(may_not_read, 'y');
+	assert_int_equal(may_write, 'e');
+}
+
 #define BOTH(test)                                                                                 \
 	{ "plain: " #test, test, NULL, NULL, NULL },                                               \
 	{                                                                                          \
@@ -394,6 +419,7 @@ int main(void)
 		BOTH(leaves_nothing_when_main_is_killed),
 		BOTH(survives_requests_that_make_no_sense),
 		BOTH(keeps_none_of_mains_descriptors),
+		BOTH(devices_cannot_read_the_terminal),
 	};
 	int fd = mkstemp(path);
 	if (fd < 0)
