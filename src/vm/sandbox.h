@@ -39,7 +39,7 @@ struct sandbox_options {
 
 const char *sandbox_role_name(enum sandbox_role role);
 
-/* Compile the list of @role, to be entered here or in children. Again: nothing. */
+/* Get the list of @role ready, to be entered here or in children. Again: nothing. */
 MUST_CHECK int sandbox_prepare(enum sandbox_role role, const struct sandbox_options *o);
 /* Live by the list of @role, which was prepared, from now on. @all: every thread of the process. */
 MUST_CHECK int sandbox_enter(enum sandbox_role role, bool all);

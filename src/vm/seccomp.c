@@ -1,13 +1,10 @@
-/* seccomp.c - see sandbox.h: lists become filters, filters are entered, violations are told. */
+/* seccomp.c - see sandbox.h: filters are entered, violations are told. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/err.h"
@@ -24,23 +21,7 @@ const char *sandbox_role_name(enum sandbox_role role)
 	return seccomp_roles[role].name;
 }
 
-/* --- lists to filters --- */
-
-static bool list_has_always(const struct syscall_list *l, int nr)
-{
-	for (unsigned i = 0; i < l->nr; i++)
-		if (l->rules[i].nr == nr && l->rules[i].when == SYSCALL_ALWAYS)
-			return true;
-	return false;
-}
-
-static bool role_has_always(enum sandbox_role role, int nr)
-{
-	for (const struct syscall_list *const *l = seccomp_roles[role].lists; *l; l++)
-		if (list_has_always(*l, nr))
-			return true;
-	return false;
-}
+/* --- filters --- */
 
 bool sandbox_allows(enum sandbox_role role, int nr)
 {
@@ -51,86 +32,48 @@ bool sandbox_allows(enum sandbox_role role, int nr)
 	return false;
 }
 
-static int filter_add_rule(scmp_filter_ctx ctx, const struct syscall_rule *r,
-			   const struct sandbox_options *o)
+static const struct seccomp_made *made_find(enum sandbox_role role, const struct sandbox_options *o)
 {
-	struct scmp_arg_cmp a = { .arg = r->arg, .op = SCMP_CMP_MASKED_EQ };
-	a.datum_a = r->mask;
-	a.datum_b = r->value;
-	if (r->when == SYSCALL_SELF) {
-		if (!o->self)
-			return 0;
-		a.datum_a = UINT32_MAX;
-		a.datum_b = (uint32_t)o->self;
+	bool has_sockets = role == SANDBOX_MAIN && o->has_sockets;
+	bool has_control = role == SANDBOX_MAIN && o->has_control;
+	for (unsigned i = 0; i < seccomp_nr_made; i++) {
+		const struct seccomp_made *m = &seccomp_made[i];
+		if (m->role == role && m->has_sockets == has_sockets &&
+		    m->has_control == has_control)
+			return m;
 	}
-	int err = r->when == SYSCALL_ALWAYS
-			  ? seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, r->nr, 0, NULL)
-			  : seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, r->nr, 1, &a);
-	return err == -EEXIST ? 0 : err; /* two layers want the same */
+	return NULL;
 }
 
-static int filter_add_list(scmp_filter_ctx ctx, enum sandbox_role role,
-			   const struct syscall_list *l, const struct sandbox_options *o)
+/* What only a running process knows: its id, which is none, -1, where it does not know either. */
+static void made_fill_in(struct sock_filter *i, const struct sandbox_options *o)
 {
-	int err = 0;
-	for (unsigned i = 0; i < l->nr && !err; i++)
-		/* what is always allowed needs no conditions */
-		if (l->rules[i].when == SYSCALL_ALWAYS || !role_has_always(role, l->rules[i].nr))
-			err = filter_add_rule(ctx, &l->rules[i], o);
-	return err;
-}
-
-static int filter_fill(scmp_filter_ctx ctx, enum sandbox_role role, const struct sandbox_options *o)
-{
-	/* its flags lie in memory, where no filter looks: the C library then uses clone() */
-	int err = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL);
-	for (const struct syscall_list *const *l = seccomp_roles[role].lists; *l && !err; l++)
-		err = filter_add_list(ctx, role, *l, o);
-	if (!err && o->has_sockets && role == SANDBOX_MAIN)
-		err = filter_add_list(ctx, role, &seccomp_socket_syscalls, o);
-	if (!err && o->has_control && role == SANDBOX_MAIN)
-		err = filter_add_list(ctx, role, &seccomp_control_syscalls, o);
-	return err;
-}
-
-/* libseccomp writes a program to a descriptor only; there we fetch it. */
-static int filter_export(scmp_filter_ctx ctx, struct sock_fprog *out)
-{
-	struct stat st;
-	CLEANUP(fd_cleanup) int fd = memfd_create("filter", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int err = seccomp_export_bpf(ctx, fd);
-	if (err)
-		return err;
-	if (fstat(fd, &st))
-		return -errno;
-	CLEANUP(free_cleanup) struct sock_filter *code = malloc((size_t)st.st_size);
-	if (!code)
-		return -ENOMEM;
-	if (pread(fd, code, (size_t)st.st_size, 0) != st.st_size)
-		return -EIO;
-	out->len = (unsigned short)((size_t)st.st_size / sizeof(*code));
-	out->filter = take(code);
-	return 0;
+	if (i->code == (BPF_JMP | BPF_JEQ | BPF_K) && i->k == SECCOMP_SELF)
+		i->k = o->self ? (uint32_t)o->self : UINT32_MAX;
+	if (i->code == (BPF_RET | BPF_K) && i->k == SECCOMP_RET_TRAP && o->only_log)
+		i->k = SECCOMP_RET_LOG;
 }
 
 int sandbox_prepare(enum sandbox_role role, const struct sandbox_options *o)
 {
-	if (seccomp_programs[role].filter)
+	struct sock_fprog *p = &seccomp_programs[role];
+	const struct seccomp_made *m = made_find(role, o);
+	if (p->filter)
 		return 0;
-	scmp_filter_ctx ctx = seccomp_init(o->only_log ? SCMP_ACT_LOG : SCMP_ACT_TRAP);
-	if (!ctx)
+	BUG_ON(!m);
+	p->filter = malloc(m->len * sizeof(*m->code));
+	if (!p->filter)
 		return -ENOMEM;
-	int err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-	if (!err)
-		err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (!err)
-		err = filter_fill(ctx, role, o);
-	if (!err)
-		err = filter_export(ctx, &seccomp_programs[role]);
-	seccomp_release(ctx);
-	return err;
+	memcpy(p->filter, m->code, m->len * sizeof(*m->code));
+	p->len = m->len;
+	for (unsigned i = 0; i < p->len; i++)
+		made_fill_in(&p->filter[i], o);
+	return 0;
+}
+
+const struct sock_fprog *seccomp_program(enum sandbox_role role)
+{
+	return &seccomp_programs[role];
 }
 
 int sandbox_enter(enum sandbox_role role, bool all)
