@@ -31,7 +31,9 @@ static const struct syscall_rule main_rules[] = {
 static const struct syscall_list main_syscalls = SYSCALL_LIST(main_rules);
 
 static const struct syscall_rule fatal_rules[] = {
-	SYSCALL_IF(ioctl, 1, TCSETS), /* whichever thread dies gives the terminal back */
+	/* whichever thread dies gives the terminal back, and libc looks whether it worked */
+	SYSCALL_IF(ioctl, 1, TCSETS),
+	SYSCALL_IF(ioctl, 1, TCGETS),
 };
 static const struct syscall_list fatal_syscalls = SYSCALL_LIST(fatal_rules);
 

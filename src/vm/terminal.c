@@ -153,8 +153,10 @@ void terminal_raw(struct terminal *t)
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
 	terminal_guard();
-	terminal_is_raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
-	if (terminal_is_raw)
+	terminal_is_raw = 1; /* before it is: a signal may come in between */
+	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw))
+		terminal_is_raw = 0;
+	else
 		log_info("press Ctrl-A x to stop the VM");
 }
 
