@@ -14,14 +14,18 @@ BUSY_NS = 10_000_000  # CPU time of threads that do more than start
 class Server:
     """`vmm device block` on a socket in a scratch folder."""
 
-    def __init__(self, vmm, socket, keys):
+    def __init__(self, vmm, socket, keys, descriptors=()):
+        """@descriptors are inherited, for keys that speak of them."""
         self.command = [vmm, "device", "block", "--socket", str(socket), "--block", keys]
         self.socket = socket
+        self.descriptors = descriptors
         self.process = None
 
     def start(self):
         """Start it; it need not be ready yet."""
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, pass_fds=self.descriptors, preexec_fn=die_with_parent
+        )
 
     def wait_ready(self):
         """Until it listens. A stale socket of a killed server is there too: so only after the first start."""
