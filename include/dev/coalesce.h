@@ -22,14 +22,16 @@
 
 /* All zero: nothing held, nothing learnt. */
 struct coalesce {
-	uint64_t since_ns;    /* the first result that is held; monotonic clock */
-	uint32_t nr, first;   /* results held; those of them that were there when it began */
+	bool is_holding;
+	uint64_t since_ns;    /* when that began; monotonic clock */
+	uint64_t told;        /* results up to the last interrupt */
+	uint64_t first;       /* results when it began */
 	uint32_t skip, pause; /* interrupts yet to be sent at once; how many it was last */
 };
 
-/* @nr results were shown at @now_ns and an interrupt is owed, or was before. True: hold it. */
-bool coalesce_holds(struct coalesce *c, uint32_t nr, uint64_t now_ns);
-/* The interrupt is sent now. */
-void coalesce_sent(struct coalesce *c);
+/* An interrupt is owed at @now_ns, @shown results were ever shown. True: hold it. */
+bool coalesce_holds(struct coalesce *c, uint64_t shown, uint64_t now_ns);
+/* The interrupt for the first @shown results is sent now. */
+void coalesce_sent(struct coalesce *c, uint64_t shown);
 
 #endif

@@ -5,29 +5,30 @@
 #define COALESCE_PAUSE_MIN 4u
 #define COALESCE_PAUSE_MAX 64u
 
-bool coalesce_holds(struct coalesce *c, uint32_t nr, uint64_t now_ns)
+bool coalesce_holds(struct coalesce *c, uint64_t shown, uint64_t now_ns)
 {
-	if (!c->nr) {
+	if (!c->is_holding) {
 		if (c->skip) {
 			c->skip--;
 			return false;
 		}
+		c->is_holding = true;
 		c->since_ns = now_ns;
-		c->first = nr;
+		c->first = shown;
 	}
-	c->nr += nr;
-	return c->nr < COALESCE_MAX && now_ns - c->since_ns < COALESCE_MAX_NS;
+	return shown - c->told < COALESCE_MAX && now_ns - c->since_ns < COALESCE_MAX_NS;
 }
 
-void coalesce_sent(struct coalesce *c)
+void coalesce_sent(struct coalesce *c, uint64_t shown)
 {
-	if (!c->nr)
-		return; /* it was not held */
-	if (c->nr > c->first)
+	c->told = shown;
+	if (!c->is_holding)
+		return;
+	c->is_holding = false;
+	if (shown != c->first)
 		c->pause = 0;
 	else
 		c->pause = min_u32(c->pause ? 2 * c->pause : COALESCE_PAUSE_MIN,
 				   COALESCE_PAUSE_MAX);
 	c->skip = c->pause;
-	c->nr = 0;
 }

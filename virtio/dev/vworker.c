@@ -205,8 +205,8 @@ static bool vworker_poll(struct reactor_source *s)
 static void vworker_send(struct vworker_queue *wq)
 {
 	wq->source.is_holding = false;
-	coalesce_sent(&wq->coalesce);
 	vq_signal(wq->q);
+	coalesce_sent(&wq->coalesce, vq_stats_of(wq->q)->requests);
 }
 
 static void vworker_settle(struct reactor_source *s)
@@ -217,10 +217,9 @@ static void vworker_settle(struct reactor_source *s)
 static void vworker_flush(struct reactor_source *s)
 {
 	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
-	uint64_t before = vq_stats_of(wq->q)->requests;
 	if (vq_show(wq->q)) {
-		uint64_t nr = vq_stats_of(wq->q)->requests - before;
-		s->is_holding = coalesce_holds(&wq->coalesce, (uint32_t)nr, clock_ns());
+		uint64_t shown = vq_stats_of(wq->q)->requests;
+		s->is_holding = coalesce_holds(&wq->coalesce, shown, clock_ns());
 		if (!s->is_holding)
 			vworker_send(wq);
 	}
