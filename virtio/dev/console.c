@@ -116,7 +116,9 @@ static struct vworker_queue *console_queue(struct console *con, uint16_t idx)
 
 static int console_start(struct vdev *d, uint16_t idx, const struct vq_setup *s)
 {
-	vworker_start_queue(console_queue(container_of(d, struct console, dev), idx), s);
+	struct console *con = container_of(d, struct console, dev);
+	con->has_started = true;
+	vworker_start_queue(console_queue(con, idx), s);
 	return 0;
 }
 
@@ -125,9 +127,13 @@ static void console_stop(struct vdev *d, uint16_t idx)
 	vworker_stop_queue(console_queue(container_of(d, struct console, dev), idx));
 }
 
+/* One of a device that nobody used yet is a frontend's hello: what a predecessor left stays. */
 static void console_reset(struct vdev *d)
 {
 	struct console *con = container_of(d, struct console, dev);
+	if (!con->has_started)
+		return;
+	con->has_started = false;
 	(void)atomic_fetch_add_explicit(&con->resets, 1, memory_order_relaxed);
 }
 

@@ -113,6 +113,7 @@ struct console {
 	/* any thread: control, vCPUs, worker */
 	_Atomic uint32_t size;   /* cols << 16 | rows */
 	_Atomic uint32_t resets; /* so many the driver has made */
+	bool has_started;        /* since then, a queue; whoever resets it */
 	_Atomic bool is_resize_posted, is_emerg_posted;
 	struct reactor_msg resize_msg, emerg_msg, leave_msg;
 	sem_t has_left;

@@ -35,6 +35,7 @@ void heir_attach(struct term *f, const struct console_port_config *p, unsigned n
 	nr_ports = nr;
 	assert_int_equal(console_create(&d, f->v.mem, f->worker, &cfg), 0);
 	drive_attach(&f->v, d);
+	vdev_set_status(d, 0); /* a frontend's hello */
 	for (uint16_t i = 0; i < f->v.nr_queues; i++)
 		vdev_queue_set_log(d, i, logs[i], LOG_BYTES);
 }
