@@ -85,23 +85,6 @@ static int without_seccomp(const void *arg)
 		       : confine(*(const enum vm_sandbox *)arg);
 }
 
-/* Not "this host refuses": it does not, and the sandbox would be there with one descriptor more. */
-static void too_few_descriptors_are_no_refusal(void **state)
-{
-	(void)state;
-	static const enum vm_sandbox wishes[] = { VM_SANDBOX_AUTO, VM_SANDBOX_REQUIRE };
-	if (!sandbox_is_possible())
-		skip();
-	for (size_t i = 0; i < ARRAY_SIZE(wishes); i++) {
-		struct said s;
-		expect_exit(in_child(without_descriptors, &wishes[i], &s), VM_EXIT_HOST, &s);
-		assert_int_equal(said_lines(&s), 1);
-		assert_non_null(strstr(s.text, "lists of system calls: Too many open files"));
-		assert_non_null(strstr(s.text, "ulimit -n"));
-		assert_null(strstr(s.text, "refuses"));
-	}
-}
-
 static void a_host_without_seccomp_is_gone_without_or_not_at_all(void **state)
 {
 	(void)state;
@@ -175,7 +158,6 @@ static void it_ends_the_process_that_no_signal_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(too_few_descriptors_are_no_refusal),
 		cmocka_unit_test(a_host_without_seccomp_is_gone_without_or_not_at_all),
 		cmocka_unit_test(without_a_sandbox_nothing_is_tried),
 		cmocka_unit_test(it_is_named_and_ends_the_process),
