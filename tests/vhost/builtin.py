@@ -41,14 +41,35 @@ class ServedMachine(run_case.Machine):
         return [f"{server.socket.name}: exit status {server.process.returncode}" for server in self.servers if server.stop() != 0]
 
 
-def kill_again_and_again(server, kills, is_over):
+class Boots:
+    """When the last one began, and who may do something about the server now."""
+
+    CONNECTED_S = 1.0  # a machine that begins wants a server that is there
+
+    def __init__(self, server):
+        self.server, self.lock, self.began = server, threading.Lock(), 0.0
+
+    def begin(self):
+        with self.lock:
+            self.began = time.monotonic()
+
+    def replace_server(self):
+        """Kill it and start another; False: not now."""
+        with self.lock:
+            if time.monotonic() - self.began < self.CONNECTED_S:
+                return False
+            self.server.kill()
+            self.server.start()
+            self.server.wait_ready()
+        return True
+
+
+def kill_again_and_again(boots, kills, is_over):
     """Each one may do some work first: eight in a row that do none are given up."""
     done = 0
-    while done < kills and not is_over.is_set() and server.wait_busy():
+    while done < kills and not is_over.is_set() and boots.server.wait_busy():
         time.sleep(random.uniform(0, 0.05))
-        server.kill()
-        server.start()
-        done += 1
+        done += boots.replace_server()
     return done
 
 
@@ -60,10 +81,12 @@ def test_kills(machine):
     kills = int(os.environ.get("VMM_KILLS", "20"))
     machine.add_disk("disk0", more=",queues=4")
     is_enough, is_over, failures = threading.Event(), threading.Event(), []
+    boots = Boots(machine.servers[0])
 
     def run_loads():
         try:
             while not is_enough.is_set():
+                boots.begin()
                 machine.run_tests("load")
         except run_case.Failure as failure:
             failures.append(failure)
@@ -71,7 +94,7 @@ def test_kills(machine):
 
     guests = threading.Thread(target=run_loads)
     guests.start()
-    done = kill_again_and_again(machine.servers[0], kills, is_over)
+    done = kill_again_and_again(boots, kills, is_over)
     is_enough.set()
     guests.join()
     print(f"{done} kills")
