@@ -106,6 +106,7 @@ static const struct syscall_list zygote_syscalls = SYSCALL_LIST(zygote_rules);
 static const struct syscall_rule sanitizer_rules[] = {
 	/* stacks of threads, shadow memory, reports, the leak check at the end */
 	SYSCALL(sigaltstack),
+	SYSCALL(fcntl),
 	SYSCALL(prlimit64),
 	SYSCALL(openat),
 	SYSCALL(readlinkat),
