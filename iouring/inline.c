@@ -1,8 +1,8 @@
 /* inline.c - see inline_priv.h. */
 #include "inline_priv.h"
 #include <errno.h>
-#include "base/compiler.h"
 #include "base/clock.h"
+#include "base/compiler.h"
 #include "base/num.h"
 #include "ring_priv.h"
 

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include "base/err.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/num.h"
 #include "sync/condvar.h"
 #include "sync/mutex.h"

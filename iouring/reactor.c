@@ -7,9 +7,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-#define REACTOR_MAIL_BUDGET  256 /* messages a pass */
-#define REACTOR_SPIN_ROUNDS  16  /* between two looks at the clock */
-#define REACTOR_HOLD_NS      5000
+#define REACTOR_MAIL_BUDGET  256  /* messages a pass */
+#define REACTOR_SPIN_ROUNDS  16   /* between two looks at the clock */
+#define REACTOR_HOLD_NS      5000 /* without news, until sources settle */
 #define REACTOR_POOL_THREADS 4
 
 static_assert(offsetof(struct reactor, is_asleep) - offsetof(struct reactor, mail) >= CACHE_ALIGN,

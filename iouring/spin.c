@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include "base/err.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/num.h"
 #include "iouring/reactor.h"
 #include "sync/thread.h"

@@ -10,7 +10,7 @@
  * of a guest costs what many requests cost. So results are shown at once, but their interrupt is
  * held while more requests or results keep coming, at most COALESCE_MAX results or COALESCE_MAX_NS.
  * Holding one that gained nothing is not repeated for the next few, then for the next 64 at most:
- * so a driver that waits for each single request waits no longer than before.
+ * so a driver that waits for each single request waits a little longer for one in 65 only.
  */
 #ifndef DEV_COALESCE_H
 #define DEV_COALESCE_H
