@@ -202,8 +202,7 @@ static void a_quiet_reactor_sleeps(void **state)
 		assert_true(looks++ < 1000);
 		usleep(5000);
 		passes = atomic_load(&reactor_stats_of(g.r)->passes);
-	} while (passes != before);
-	assert_true(atomic_load(&reactor_stats_of(g.r)->sleeps));
+	} while (passes != before || !atomic_load(&reactor_stats_of(g.r)->sleeps));
 	rig_end(&g);
 }
 
