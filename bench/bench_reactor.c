@@ -177,6 +177,11 @@ static void run_post(void *ctx, unsigned thread, uint64_t n)
 
 /* --- setting up --- */
 
+static int take_over(void *ctx)
+{
+	return reactor_begin(((struct bench_reactor *)ctx)->reactor);
+}
+
 static void loop(void *ctx)
 {
 	reactor_run(((struct bench_reactor *)ctx)->reactor);
@@ -194,7 +199,8 @@ static int start(struct bench_reactor *b, uint64_t spin_ns)
 	int err = reactor_create(&b->reactor, &cfg);
 	if (err)
 		return err;
-	return thread_create(&b->thread, &(struct thread_attr){ .name = "reactor" }, loop, b);
+	struct thread_attr attr = { .name = "reactor", .begin = take_over };
+	return thread_create(&b->thread, &attr, loop, b);
 }
 
 static int make(void **out, int64_t depth)

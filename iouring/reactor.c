@@ -259,8 +259,6 @@ static bool reactor_is_drained(const struct reactor *r)
 
 void reactor_run(struct reactor *r)
 {
-	if (!r->pool)
-		uring_enable(&r->ring, r->cfg.max_workers);
 	reactor_listen(r);
 	for (;;) {
 		bool any = reactor_pass(r);
@@ -292,16 +290,37 @@ static bool reactor_may_use_pool(int err)
 	return err == -ENOSYS || err == -EPERM || err == -EACCES || err == -ENOMEM;
 }
 
+static int reactor_init_pool(struct reactor *r)
+{
+	return pool_create(&r->pool,
+			   r->cfg.max_workers ? r->cfg.max_workers : REACTOR_POOL_THREADS);
+}
+
+/* The ring failed with @err: the pool, or an error. */
+static int reactor_do_without_ring(struct reactor *r, int err)
+{
+	if (r->cfg.engine == REACTOR_URING || !reactor_may_use_pool(err))
+		return err;
+	uring_fini(&r->ring);
+	r->kept_fd = NO_FD;
+	r->has_no_memory = err == -ENOMEM;
+	return reactor_init_pool(r);
+}
+
 static int reactor_init_engine(struct reactor *r, const struct uring_sys *sys)
 {
-	if (r->cfg.engine != REACTOR_POOL) {
-		int err = reactor_init_ring(r, sys);
-		if (r->cfg.engine == REACTOR_URING || !reactor_may_use_pool(err))
-			return err;
-		r->has_no_memory = err == -ENOMEM;
-	}
-	unsigned nr = r->cfg.max_workers ? r->cfg.max_workers : REACTOR_POOL_THREADS;
-	return pool_create(&r->pool, nr);
+	if (r->cfg.engine == REACTOR_POOL)
+		return reactor_init_pool(r);
+	int err = reactor_init_ring(r, sys);
+	return err ? reactor_do_without_ring(r, err) : 0;
+}
+
+int reactor_begin(struct reactor *r)
+{
+	if (r->pool)
+		return 0;
+	int err = uring_enable(&r->ring, r->cfg.max_workers);
+	return err ? reactor_do_without_ring(r, err) : 0;
 }
 
 static void reactor_cleanup(struct reactor **r)

@@ -32,7 +32,7 @@ struct pool;
 #define NO_FD (-2) /* that no operation has: -1 is a timeout's */
 
 struct reactor {
-	/* immutable after create */
+	/* immutable after reactor_begin() */
 	struct reactor_config cfg;
 	struct pool *pool; /* NULL: the ring */
 	const struct uring_sys *sys;

@@ -181,13 +181,16 @@ static void uring_tune(struct uring *u, unsigned max_workers)
 	u->enter_flags = IORING_ENTER_REGISTERED_RING;
 }
 
-void uring_enable(struct uring *u, unsigned max_workers)
+int uring_enable(struct uring *u, unsigned max_workers)
 {
 	if (u->rung == URING_DEFER) {
 		int err = u->sys->reg(u->enter_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
-		BUG_ON(err < 0); /* enabled twice, or by two threads */
+		BUG_ON(err == -EBADFD); /* enabled twice */
+		if (err < 0)
+			return err;
 	}
 	uring_tune(u, max_workers);
+	return 0;
 }
 
 void uring_disable(struct uring *u)

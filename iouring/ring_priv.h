@@ -50,9 +50,10 @@ bool uring_keep_file(struct uring *u, int fd);
 
 /*
  * Make the calling thread the ring's own; at most @max_workers (0: the kernel's choice) kernel
- * threads of each kind then work for it, on the CPUs this thread may use.
+ * threads of each kind then work for it, on the CPUs this thread may use. After an error there is
+ * only uring_fini(), from any thread.
  */
-void uring_enable(struct uring *u, unsigned max_workers);
+MUST_CHECK int uring_enable(struct uring *u, unsigned max_workers);
 void uring_disable(struct uring *u); /* same thread, at the end */
 
 /*

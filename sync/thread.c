@@ -21,6 +21,7 @@ struct thread {
 	bool has_cpus;
 	cpu_set_t cpus;
 	int rr_priority;
+	int (*begin)(void *arg);
 	void (*fn)(void *arg);
 	void *arg;
 	/* written by the new thread before it posts started */
@@ -99,6 +100,8 @@ static void *thread_main(void *self)
 	void (*prologue)(void) = atomic_load_explicit(&thread_prologue, memory_order_acquire);
 	if (prologue && !t->err)
 		prologue();
+	if (t->begin && !t->err)
+		t->err = t->begin(t->arg);
 	bool is_fit = !t->err; /* once started is posted t is the creator's again */
 	sem_post(&t->started);
 	if (is_fit) {
@@ -137,6 +140,7 @@ int thread_create(struct thread **out, const struct thread_attr *attr, void (*fn
 	if (attr->cpus)
 		t->cpus = *attr->cpus;
 	t->rr_priority = attr->rr_priority;
+	t->begin = attr->begin;
 	t->fn = fn;
 	t->arg = arg;
 	sem_init(&t->started, 0, 0);

@@ -2,8 +2,8 @@
  * reactor.h - one completion loop per I/O thread, over one io_uring of its own.
  *
  * Layer:   iouring
- * Threads: reactor_post, reactor_stop from any thread; everything else on the reactor's thread, or
- *          before reactor_run() starts there.
+ * Threads: create and destroy from the creator; reactor_post, reactor_stop from any thread;
+ *          everything else on the reactor's, which is the one that calls reactor_begin().
  * Errors:  negative errno. -ENOSYS, -EPERM: this host forbids io_uring; -ENOMEM: it has no memory
  *          for a ring. Operations report through their completion, always exactly once, never from
  *          inside the call that started them.
@@ -110,6 +110,12 @@ MUST_CHECK int reactor_create(struct reactor **out, const struct reactor_config 
 /* Nothing in flight, thread has left reactor_run(). NULL is fine. */
 void reactor_destroy(struct reactor *r);
 
+/*
+ * Make the calling thread the reactor's: once, before anything else but posts. As reactor_create():
+ * where io_uring is refused only now the pool may take its place. After an error there is only
+ * reactor_destroy().
+ */
+MUST_CHECK int reactor_begin(struct reactor *r);
 /*
  * Loop until reactor_stop(), then until all that is in flight is done: waits (streams, polls,
  * timeouts) are cancelled and new ones refused with -ECANCELED, file I/O is carried out. Sources

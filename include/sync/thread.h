@@ -18,11 +18,17 @@ struct thread_attr {
 	const char *name;      /* at most 15 bytes reach the kernel */
 	const cpu_set_t *cpus; /* where it may run; NULL: anywhere. Copied. */
 	int rr_priority;       /* SCHED_RR priority, 0: ordinary scheduling */
+	/*
+	 * What only the new thread itself can do, and may fail: called with fn's argument after the
+	 * prologue, before fn; not registered with RCU yet. NULL: nothing.
+	 */
+	int (*begin)(void *arg);
 };
 
 /*
- * Start fn(arg). Affinity and priority are in force before fn runs, and their failure is reported
- * here. All signals are blocked in the new thread but the one of thread_signal().
+ * Start fn(arg). Affinity and priority are in force before fn runs, and their failure, or that of
+ * attr->begin(), is reported here. All signals are blocked in the new thread but the one of
+ * thread_signal().
  */
 MUST_CHECK int thread_create(struct thread **out, const struct thread_attr *attr,
 			     void (*fn)(void *), void *arg);

@@ -100,8 +100,9 @@ static enum vm_status cpus_start(struct vm *vm)
 		bool is_rt = vm->c->rt_cpus && CPU_ISSET(i, vm->c->rt_cpus);
 		char name[16];
 		(void)snprintf(name, sizeof(name), "vcpu%u", i); /* fits */
-		struct thread_attr attr = { name, vm->c->vcpu_affinity[i],
-					    is_rt ? CPU_RR_PRIORITY : 0 };
+		struct thread_attr attr = { .name = name,
+					    .cpus = vm->c->vcpu_affinity[i],
+					    .rr_priority = is_rt ? CPU_RR_PRIORITY : 0 };
 		int err = thread_create(&cpu->thread, &attr, cpu_thread, cpu);
 		if (err == -EPERM && is_rt)
 			return vm_fail(VM_EXIT_HOST,

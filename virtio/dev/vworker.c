@@ -17,6 +17,12 @@ struct vworker {
 	_Atomic bool is_beat_out; /* beat_msg is on its way */
 };
 
+static int vworker_begin(void *arg)
+{
+	struct vworker *w = arg;
+	return reactor_begin(w->reactor);
+}
+
 static void vworker_main(void *arg)
 {
 	struct vworker *w = arg;
@@ -41,7 +47,7 @@ int vworker_create(struct vworker **out, const struct vworker_config *cfg)
 	int err = reactor_create(&w->reactor, &rc);
 	if (err)
 		return err;
-	struct thread_attr attr = { .name = cfg->name, .cpus = cfg->cpus };
+	struct thread_attr attr = { .name = cfg->name, .cpus = cfg->cpus, .begin = vworker_begin };
 	err = thread_create(&w->thread, &attr, vworker_main, w);
 	if (err)
 		return err;

@@ -46,6 +46,11 @@ static int rig_setup_sys(unsigned entries, struct io_uring *io, struct io_uring_
 	return p->flags & rig_kind->refused ? -EINVAL : uring_sys_real.setup(entries, io, p);
 }
 
+static int rig_begin(void *arg)
+{
+	return reactor_begin(arg);
+}
+
 static void rig_main(void *arg)
 {
 	reactor_run(arg);
@@ -76,7 +81,7 @@ static UNUSED void rig_make(struct rig *g, unsigned entries)
 
 static UNUSED void rig_start(struct rig *g)
 {
-	struct thread_attr attr = { .name = "reactor" };
+	struct thread_attr attr = { .name = "reactor", .begin = rig_begin };
 	assert_int_equal(thread_create(&g->t, &attr, rig_main, g->r), 0);
 }
 

@@ -151,7 +151,7 @@ static void a_flag_that_came_too_late_is_taken_down(void **state)
 	struct uring u;
 	if (uring_init(&u, 8, &uring_sys_real))
 		skip();
-	uring_enable(&u, 0);
+	assert_int_equal(uring_enable(&u, 0), 0);
 	assert_false(uring_wants_enter(&u));
 	(void)__atomic_fetch_or(u.io.sq.kflags, IORING_SQ_TASKRUN, __ATOMIC_SEQ_CST);
 	assert_true(uring_wants_enter(&u));

@@ -120,7 +120,7 @@ static void a_ring_does_what_is_listed_and_nothing_else(void **state)
 		printf("no restrictions here\n");
 		skip();
 	}
-	uring_enable(&u, 2);
+	assert_int_equal(uring_enable(&u, 2), 0);
 	assert_true(u.is_fd_registered);
 	static const uint8_t forbidden[] = { IORING_OP_NOP, IORING_OP_OPENAT, IORING_OP_SOCKET,
 					     IORING_OP_SENDMSG, IORING_OP_UNLINKAT };
@@ -159,6 +159,89 @@ static void only_a_kernel_that_knows_no_restrictions_goes_without(void **state)
 	assert_int_equal(create(REACTOR_URING, &sys, &name), -ENOMEM);
 }
 
+/* --- a ring that cannot be enabled --- */
+
+static void start_read(struct reactor *r, void *arg)
+{
+	static char byte;
+	static struct iovec iov = { &byte, 1 };
+	struct rig_op *op = arg;
+	rig_op_init(op);
+	reactor_readv(r, &op->op, r->cfg.file_fd, &iov, 1, 0);
+}
+
+static int enable_answer;
+
+static int reg_enable(unsigned fd, unsigned op, void *arg, unsigned nr)
+{
+	return op == IORING_REGISTER_ENABLE_RINGS ? enable_answer
+						  : uring_sys_real.reg(fd, op, arg, nr);
+}
+
+/* A reactor that has a file, and a thread that is to enable its ring; what came of it. */
+static int begin_refused(struct rig *g, enum reactor_engine engine, int fd)
+{
+	static struct uring_sys sys;
+	struct reactor_config cfg = {
+		.entries = 8, .engine = engine, .has_file = true, .file_fd = fd
+	};
+	struct thread_attr attr = { .name = "reactor", .begin = rig_begin };
+	sys = uring_sys_real;
+	sys.reg = reg_enable;
+	g->t = NULL;
+	int err = reactor_create_with(&g->r, &cfg, &sys);
+	if (err || g->r->pool || g->r->ring.rung != URING_DEFER) {
+		if (!err)
+			reactor_destroy(g->r);
+		printf("no rings that are made disabled here\n");
+		skip();
+	}
+	return thread_create(&g->t, &attr, rig_main, g->r);
+}
+
+static void the_pool_stands_in_for_a_ring_that_is_not_enabled(void **state)
+{
+	(void)state;
+	static const struct {
+		int err;
+		const char *name;
+	} denials[] = { { -EPERM, "pool" },
+			{ -EACCES, "pool" },
+			{ -ENOMEM, "pool (out of memory)" } };
+	char path[] = "/tmp/begin-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	(void)unlink(path);
+	assert_int_equal(write(fd, "x", 1), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(denials); i++) {
+		struct rig g;
+		struct rig_op op;
+		enable_answer = denials[i].err;
+		assert_int_equal(begin_refused(&g, REACTOR_AUTO, fd), 0);
+		assert_string_equal(reactor_engine_name(g.r), denials[i].name);
+		rig_call(&g, start_read, &op);
+		assert_int_equal(rig_result(&op), 1);
+		rig_end(&g);
+		assert_int_equal(begin_refused(&g, REACTOR_URING, fd), denials[i].err);
+		assert_null(g.t);
+		reactor_destroy(g.r);
+	}
+	close(fd);
+}
+
+static void any_other_reason_not_to_enable_it_is_an_error(void **state)
+{
+	(void)state;
+	static const int failures[] = { -EIO, -EMFILE, -EINVAL };
+	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
+		struct rig g;
+		enable_answer = failures[i];
+		assert_int_equal(begin_refused(&g, REACTOR_AUTO, -1), failures[i]);
+		assert_null(g.t);
+		reactor_destroy(g.r);
+	}
+}
+
 /* --- the file a ring keeps --- */
 
 static void operations_on_the_kept_file_go_by_its_number(void **state)
@@ -192,15 +275,6 @@ static void operations_on_the_kept_file_go_by_its_number(void **state)
 	op_answered(r, &op.op, -ETIME);
 	reactor_destroy(r);
 	close(fd);
-}
-
-static void start_read(struct reactor *r, void *arg)
-{
-	static char byte;
-	static struct iovec iov = { &byte, 1 };
-	struct rig_op *op = arg;
-	rig_op_init(op);
-	reactor_readv(r, &op->op, r->cfg.file_fd, &iov, 1, 0);
 }
 
 static void a_kept_file_is_free_when_the_reactor_is_gone(void **state)
@@ -241,6 +315,8 @@ int main(void)
 		cmocka_unit_test(a_kept_file_is_free_when_the_reactor_is_gone),
 		cmocka_unit_test(a_ring_does_what_is_listed_and_nothing_else),
 		cmocka_unit_test(only_a_kernel_that_knows_no_restrictions_goes_without),
+		cmocka_unit_test(the_pool_stands_in_for_a_ring_that_is_not_enabled),
+		cmocka_unit_test(any_other_reason_not_to_enable_it_is_an_error),
 	};
 	const struct CMUnitTest faults[] = {};
 	return cmocka_run_group_tests(setup, NULL, NULL) + rig_run_all(faults);

@@ -73,6 +73,12 @@ static inline void board_make_reactor(struct board *b)
 	assert_int_equal(reactor_create(&b->reactor, &cfg), 0);
 }
 
+static inline int board_reactor_begin(void *arg)
+{
+	struct board *b = arg;
+	return reactor_begin(b->reactor);
+}
+
 static inline void board_reactor_main(void *arg)
 {
 	struct board *b = arg;
@@ -81,7 +87,7 @@ static inline void board_reactor_main(void *arg)
 
 static inline void board_run_reactor(struct board *b)
 {
-	struct thread_attr attr = { .name = "reactor" };
+	struct thread_attr attr = { .name = "reactor", .begin = board_reactor_begin };
 	assert_int_equal(thread_create(&b->thread, &attr, board_reactor_main, b), 0);
 }
 

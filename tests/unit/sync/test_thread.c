@@ -113,6 +113,40 @@ static void a_priority_is_in_force_or_refused(void **state)
 	assert_int_equal(thread_create(&t, &attr, look_around, &s), -EINVAL);
 }
 
+struct begun {
+	int answer, tid_begun, tid_ran;
+};
+
+static int begin(void *arg)
+{
+	struct begun *b = arg;
+	b->tid_begun = gettid();
+	return b->answer;
+}
+
+static void note_run(void *arg)
+{
+	((struct begun *)arg)->tid_ran = gettid();
+}
+
+static void what_it_begins_with_succeeds_or_there_is_no_thread(void **state)
+{
+	(void)state;
+	struct thread_attr attr = { .begin = begin };
+	struct begun b = { 0 };
+	struct thread *t = NULL;
+	assert_int_equal(thread_create(&t, &attr, note_run, &b), 0);
+	thread_join(t);
+	assert_int_not_equal(b.tid_begun, gettid());
+	assert_int_equal(b.tid_ran, b.tid_begun);
+	b = (struct begun){ .answer = -EIO };
+	t = NULL;
+	assert_int_equal(thread_create(&t, &attr, note_run, &b), -EIO);
+	assert_null(t);
+	assert_int_not_equal(b.tid_begun, 0);
+	assert_int_equal(b.tid_ran, 0);
+}
+
 static _Atomic int woken;
 
 static void sleep_long(void *arg)
@@ -181,6 +215,7 @@ int main(void)
 		cmocka_unit_test(creating_leaves_the_callers_mask_alone),
 		cmocka_unit_test(a_cpu_that_does_not_exist_is_refused),
 		cmocka_unit_test(a_priority_is_in_force_or_refused),
+		cmocka_unit_test(what_it_begins_with_succeeds_or_there_is_no_thread),
 		cmocka_unit_test(a_signal_ends_a_system_call),
 		cmocka_unit_test(new_threads_begin_with_the_prologue),
 		cmocka_unit_test(joining_nothing_is_fine),
