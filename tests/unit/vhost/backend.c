@@ -386,3 +386,10 @@ void backend_works(struct backend *b)
 	assert_int_equal(got, head);
 	assert_false(drive_needs_reset(&b->v));
 }
+
+struct vhost_front_info info_of(struct backend *b)
+{
+	struct vhost_front_info i;
+	vhost_front_info(b->d, &i);
+	return i;
+}

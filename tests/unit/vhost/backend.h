@@ -92,6 +92,8 @@ void backend_serve(struct backend *b, uint16_t idx, unsigned nr, uint64_t done);
 uint16_t backend_ask(struct backend *b, uint16_t idx);
 /* Is the last server connected, and does a request get done? */
 void backend_works(struct backend *b);
+/* What the frontend tells its owner. */
+struct vhost_front_info info_of(struct backend *b);
 unsigned open_fds(void);
 
 #endif

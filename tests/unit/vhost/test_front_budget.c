@@ -16,13 +16,6 @@ static uint64_t fake_clock(void)
 	return now_ns;
 }
 
-static struct vhost_front_info info_of(struct backend *b)
-{
-	struct vhost_front_info i;
-	vhost_front_info(b->d, &i);
-	return i;
-}
-
 /* The server dies with a request pending, and the next one is there. */
 static void die_and_be_replaced(struct backend *b)
 {
