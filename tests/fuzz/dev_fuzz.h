@@ -31,11 +31,13 @@ static uint64_t fuzz_take(unsigned bytes)
 	return v;
 }
 
-/* Mostly something near the data, now and then anything. */
+/* Mostly something near the data, now and then anything but the driver's own rings: what a device
+ * was told to write over them the driver could not tell from a broken promise. */
 static uint64_t fuzz_addr(void)
 {
 	uint8_t how = (uint8_t)fuzz_take(1);
-	return how < 250 ? DRIVE_DATA + fuzz_take(2) : fuzz_take(8);
+	uint64_t any = fuzz_take(how < 250 ? 2 : 8);
+	return how < 250 || any < DRIVE_DATA ? DRIVE_DATA + any : any;
 }
 
 static uint32_t fuzz_len(void)
