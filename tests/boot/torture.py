@@ -42,18 +42,20 @@ ROUND = """
 cat >/root/tmp/job <<'END'
 @JOBS@
 END
-chroot /root /usr/bin/fio --eta=never --output-format=terse --output=/tmp/report /tmp/job || fail
+chroot /root /usr/bin/fio --eta=never --output-format=terse --output=/tmp/report /tmp/job || fail "fio: status $?"
 echo "round @NUMBER@: queues $(ls /sys/block/vdb/mq | wc -l), sectors $(cat /sys/block/vdb/size)"
-echo virtio1 >/sys/bus/virtio/drivers/virtio_blk/unbind || fail
-echo virtio1 >/sys/bus/virtio/drivers/virtio_blk/bind || fail
+echo virtio1 >/sys/bus/virtio/drivers/virtio_blk/unbind || fail "unbind: status $?"
+echo virtio1 >/sys/bus/virtio/drivers/virtio_blk/bind || fail "bind: status $?"
 """
 
 SCRIPT = (
     PRELUDE.replace("trap 'finish $?' EXIT\nset -e\n", "")
     + """
 fail() {
-	cat /root/tmp/report
-	echo FIO-FAILED
+	dmesg | tail -n 25
+	cat /root/tmp/job
+	cut -c 1-400 /root/tmp/report
+	echo "FIO-FAILED: $1"
 	sleep 100000
 }
 echo "the script runs"
@@ -114,9 +116,9 @@ def torture(vmm, kernel, work, way, seconds, chance):
         seen = machine.seen.decode(errors="replace").replace("\r", "")
         print(f"    {way}: {rounds} rounds, requests {meddler.counts}, resizes {meddler.resizes}, limits {meddler.limits}")
         if status != 0 or "FIO-PASSED" not in seen:
-            problems.append(f"status {status}: {seen[-3000:]}")
+            problems.append(f"status {status}: {seen[-12000:]}")
         if seen.count(": queues 4, sectors") != rounds:
-            problems.append(f"not {rounds} rounds on four queues: {seen[-3000:]}")
+            problems.append(f"not {rounds} rounds on four queues: {seen[-500:]}")
         if len(set(re.findall(r"sectors (\d+)", seen))) < min(rounds, 2):
             problems.append("the guest never saw another size")
         return problems
