@@ -13,16 +13,16 @@
 #include "iouring/reactor.h"
 #include "sync/thread.h"
 
-#define SPIN_MIN_NS    (32 * 1000ull) /* measured on a single CPU it is a context switch only */
+#define SPIN_MIN_NS    (64 * 1000ull) /* measured on a single CPU it is context switches only */
 #define SPIN_MAX_NS    (200 * 1000ull)
-#define SPIN_GUESS_NS  (32 * 1000ull) /* until it is measured, or where it cannot be */
-#define SPIN_IO_SHARE  4  /* of the budget is what a sleep costs in CPU time, not in latency */
+#define SPIN_GUESS_NS  (64 * 1000ull) /* until it is measured, or where it cannot be */
+#define SPIN_IO_SHARE  8  /* of the budget is what a sleep costs in CPU time, not in latency */
 #define SPIN_PROBATION 32 /* sleeps before it is worth measuring */
 
-/* What a wake-up costs here: nobody asked yet, somebody measures, or nanoseconds. */
+/* What a sleep costs here: nobody asked yet, somebody measures, or nanoseconds. */
 #define SPIN_UNKNOWN   0ull
 #define SPIN_MEASURING 1ull
-static _Atomic uint64_t spin_host_wake_ns = SPIN_UNKNOWN;
+static _Atomic uint64_t spin_host_sleep_ns = SPIN_UNKNOWN;
 
 void spin_init(struct spin *s, uint64_t budget_ns)
 {
@@ -51,7 +51,8 @@ static void spin_measure(void *arg)
 	memset(&all, 0xff, sizeof(all));
 	(void)sched_setaffinity(0, sizeof(all), &all); /* refused: measured where we are */
 	/* relaxed: the number is all there is to see */
-	atomic_store_explicit(&spin_host_wake_ns, reactor_measure_wake_ns(), memory_order_relaxed);
+	atomic_store_explicit(&spin_host_sleep_ns, reactor_measure_sleep_ns(),
+			      memory_order_relaxed);
 }
 
 /* One sleep nearer to a measured budget. */
@@ -61,12 +62,12 @@ static void spin_calibrate(struct spin *s)
 		return;
 	uint64_t ns = SPIN_UNKNOWN;
 	const struct thread_attr attr = { .name = "calibrate" };
-	if (atomic_compare_exchange_strong_explicit(&spin_host_wake_ns, &ns, SPIN_MEASURING,
+	if (atomic_compare_exchange_strong_explicit(&spin_host_sleep_ns, &ns, SPIN_MEASURING,
 						    memory_order_relaxed, memory_order_relaxed)) {
 		if (thread_create(&s->calibrator, &attr, spin_measure, NULL))
-			atomic_store_explicit(&spin_host_wake_ns, SPIN_GUESS_NS,
+			atomic_store_explicit(&spin_host_sleep_ns, SPIN_GUESS_NS,
 					      memory_order_relaxed);
-		ns = atomic_load_explicit(&spin_host_wake_ns, memory_order_relaxed);
+		ns = atomic_load_explicit(&spin_host_sleep_ns, memory_order_relaxed);
 	}
 	if (ns == SPIN_MEASURING)
 		s->calibrate_in = SPIN_PROBATION; /* look again then */
@@ -132,14 +133,14 @@ void spin_slept(struct spin *s)
 	if (!s->budget_ns || s->budget_ns == REACTOR_SPIN_ALWAYS)
 		return;
 	uint64_t gap_ns = clock_ns() - s->idle_since_ns;
-	/* the budget is what a wake-up costs: take it off again */
+	/* the budget is what the wake-ups cost: take it off again */
 	gap_ns = gap_ns > s->budget_ns ? gap_ns - s->budget_ns : 0;
 	spin_note_gap(s, s->has_spun ? max_u64(gap_ns, 2 * spin_limit_ns(s)) : gap_ns);
 	if (s->calibrate_in)
 		spin_calibrate(s);
 }
 
-/* --- measuring a wake-up: a number goes to a sleeping thread and back --- */
+/* --- what a sleep costs: a number goes to a sleeping thread and back --- */
 
 #define SPIN_ROUNDS 15
 #define SPIN_STOP   (1ull << 32)
@@ -162,34 +163,34 @@ static int spin_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Both ends sleep, so a round is two wake-ups. */
-static uint64_t spin_median_wake_ns(const struct spin_echo *e)
+/* Both ends sleep, as we and the driver do. */
+static uint64_t spin_median_round_ns(const struct spin_echo *e)
 {
-	uint64_t wake_ns[SPIN_ROUNDS];
+	uint64_t round_ns[SPIN_ROUNDS];
 	for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
 		eventfd_t v;
 		uint64_t start_ns = clock_ns();
 		if (eventfd_write(e->there, 1) || eventfd_read(e->back, &v))
 			return 0;
-		wake_ns[i] = (clock_ns() - start_ns) / 2;
+		round_ns[i] = clock_ns() - start_ns;
 	}
-	qsort(wake_ns, SPIN_ROUNDS, sizeof(wake_ns[0]), spin_compare);
-	return wake_ns[SPIN_ROUNDS / 2];
+	qsort(round_ns, SPIN_ROUNDS, sizeof(round_ns[0]), spin_compare);
+	return round_ns[SPIN_ROUNDS / 2];
 }
 
-uint64_t reactor_measure_wake_ns(void)
+uint64_t reactor_measure_sleep_ns(void)
 {
 	CLEANUP(fd_cleanup) int there = eventfd(0, EFD_CLOEXEC);
 	CLEANUP(fd_cleanup) int back = eventfd(0, EFD_CLOEXEC);
 	struct spin_echo e = { .there = there, .back = back };
 	struct thread_attr attr = { .name = "calibrate-echo" };
 	struct thread *t;
-	uint64_t wake_ns = 0;
+	uint64_t round_ns = 0;
 	if (there >= 0 && back >= 0 && !thread_create(&t, &attr, spin_echo, &e)) {
-		wake_ns = spin_median_wake_ns(&e);
+		round_ns = spin_median_round_ns(&e);
 		(void)eventfd_write(there, SPIN_STOP); /* its thread reads it, sooner or later */
 		thread_join(t);
 	}
 	/* without descriptors or a thread: a guess in the middle */
-	return wake_ns ? min_u64(max_u64(wake_ns, SPIN_MIN_NS), SPIN_MAX_NS) : SPIN_GUESS_NS;
+	return round_ns ? min_u64(max_u64(round_ns, SPIN_MIN_NS), SPIN_MAX_NS) : SPIN_GUESS_NS;
 }

@@ -6,17 +6,19 @@
  * Errors:  none.
  * Spec:    docs/io.md, "Spinning".
  *
- * To spin as long as a wake-up costs is never worse than twice the best. An average of the gaps
- * between running dry and the next work tells whether it is likely to pay at all. A gap that was
- * slept through counts without the wake-up, so that slow wake-ups do not talk us out of spinning.
- * A spin in vain counts for at least two budgets, so that half of the spins must pay. File I/O in
- * flight makes gaps of its own kind, which say nothing of those between a driver's requests: there
- * is an average for each. At depth 1 on a disk both alternate. Who waits for a disk waits long
- * anyway: then only CPU time counts, of which a sleep takes a quarter of the budget.
- * Who shares the CPU with somebody who wants it takes it from the very thread that should bring the
- * work, as a rule: then there is no spinning (crowd_priv.h).
+ * To spin as long as a sleep costs is never worse than twice the best. It costs two wake-ups: while
+ * we are woken the driver waits, goes to sleep itself, and is woken in turn, so that its next
+ * request comes late as well. An average of the gaps between running dry and the next work tells
+ * whether it is likely to pay at all. A gap that was slept through counts without the wake-ups, so
+ * that slow wake-ups do not talk us out of spinning. A spin in vain counts for at least two
+ * budgets, so that half of the spins must pay. File I/O in flight makes gaps of its own kind, which
+ * say nothing of those between a driver's requests: there is an average for each. At depth 1 on a
+ * disk both alternate. Who waits for a disk waits long anyway: then only CPU time counts, of which
+ * a sleep takes an eighth of the budget. Who shares the CPU with somebody who wants it takes it
+ * from the very thread that should bring the work, as a rule: then there is no spinning
+ * (crowd_priv.h).
  *
- * An automatic budget is a guess until the cost of a wake-up is known: a fact about the host, so it
+ * An automatic budget is a guess until the cost of a sleep is known: a fact about the host, so it
  * is kept once for the process. Who wants it first has a thread measure it and joins that one.
  */
 #ifndef IOURING_SPIN_PRIV_H

@@ -15,7 +15,7 @@ from compare.process import Counting, Measured
 from support.linux_guest import base_initrd, write_initrd
 from support.rootdisk import debian_root
 
-POLL_US = 32
+POLL_US = 64
 MEMORY_MIB = 512
 SPAN_MIB = 512  # of each disk
 BOOT_SECONDS = 60

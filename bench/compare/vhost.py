@@ -1,6 +1,6 @@
 """vhost-user-blk servers under one client of ours: `vmm device block` and qemu-storage-daemon, old and new.
 
-The client is pinned to the first CPU, the server to the second; all may poll for 32 us.
+The client is pinned to the first CPU, the server to the second; all may poll for 64 us.
 """
 import json
 import subprocess
@@ -12,7 +12,7 @@ from compare.plan import Cell
 from compare.process import Counting, Measured
 
 CLIENT_CPU, SERVER_CPU = "0", "1"
-POLL_US = 32
+POLL_US = 64
 START_SECONDS = 20
 DEPTHS = {"null": (1, 42, 128), "file": (1, 42, 128), "direct": (1, 42, 128)}
 RING_WITHOUT_TABLES = 42  # requests of three descriptors in the 128 that qemu-storage-daemon has

@@ -46,7 +46,7 @@ struct reactor_config {
 	/*
 	 * Longest look-out for new work before it sleeps, when experience says that work comes
 	 * sooner; 0: sleep at once, REACTOR_SPIN_ALWAYS: never sleep. REACTOR_SPIN_AUTO: as long
-	 * as a wake-up costs on this host; measured once in the life of the process, beside the
+	 * as a sleep costs on this host; measured once in the life of the process, beside the
 	 * work, when the first such reactor has slept a few times. So start-up is free of it.
 	 */
 	uint64_t spin_ns;
@@ -66,8 +66,9 @@ struct reactor_restrict {
 };
 extern const struct reactor_restrict reactor_restrict;
 
-/* What a wake-up from sleep costs on this host, measured: about a millisecond's work. */
-uint64_t reactor_measure_wake_ns(void);
+/* What to sleep costs on this host, in time: the wake-up of who sleeps and of who waits for it.
+ * Measured: about a millisecond's work. */
+uint64_t reactor_measure_sleep_ns(void);
 
 /* One operation in flight; embedded in the caller's request, untouched until done. */
 struct reactor_op {
