@@ -17,6 +17,7 @@
 
 struct control_client {
 	int fd;         /* -1: a free place */
+	int gift;       /* the last descriptor it sent; -1: none */
 	uint64_t heard; /* when its last request, or itself, came: see control.ticks */
 	char *in;
 	size_t in_len, in_cap;
@@ -61,9 +62,10 @@ json_t *control_error(const char *code, const char *fmt, ...)
 static void client_drop(struct control_client *cl)
 {
 	fd_close(cl->fd); /* leaves the epoll set by itself */
+	fd_close(cl->gift);
 	free(cl->in);
 	free(cl->out);
-	*cl = (struct control_client){ .fd = -1 };
+	*cl = (struct control_client){ .fd = -1, .gift = -1 };
 }
 
 static void client_watch(struct control *c, struct control_client *cl)
@@ -127,7 +129,8 @@ static json_t *control_with_id(json_t *reply, json_t *request)
 	return reply;
 }
 
-static json_t *control_reply_to(struct control *c, const char *line, size_t len)
+static json_t *control_reply_to(struct control *c, struct control_client *cl, const char *line,
+				size_t len)
 {
 	json_error_t why;
 	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
@@ -137,7 +140,7 @@ static json_t *control_reply_to(struct control *c, const char *line, size_t len)
 	else if (!json_is_object(request))
 		reply = control_error("bad-request", "not a JSON object");
 	else
-		reply = c->answer(c->ctx, request);
+		reply = c->answer(c->ctx, request, &cl->gift);
 	reply = control_with_id(reply, request);
 	json_decref(request);
 	return reply;
@@ -152,7 +155,7 @@ static bool client_serve(struct control *c, struct control_client *cl)
 	if (end) {
 		size_t len = (size_t)(end - cl->in);
 		cl->heard = ++c->ticks;
-		if (!client_reply(cl, control_reply_to(c, cl->in, len)))
+		if (!client_reply(cl, control_reply_to(c, cl, cl->in, len)))
 			return false;
 		cl->in_len -= len + 1;
 		memmove(cl->in, end + 1, cl->in_len);
@@ -182,6 +185,29 @@ static bool client_make_room(struct control_client *cl)
 	return true;
 }
 
+/* As recv(); a descriptor that comes along takes the place of the one before. */
+static ssize_t client_recv(struct control_client *cl, void *buf, size_t len)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec v = { buf, len };
+	/* room for just one: the kernel keeps the others back */
+	struct msghdr h = { .msg_iov = &v,
+			    .msg_iovlen = 1,
+			    .msg_control = control.buf,
+			    .msg_controllen = CMSG_LEN(sizeof(int)) };
+	ssize_t n = recvmsg(cl->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *m = n < 0 ? NULL : CMSG_FIRSTHDR(&h);
+	if (m && m->cmsg_level == SOL_SOCKET && m->cmsg_type == SCM_RIGHTS &&
+	    m->cmsg_len == CMSG_LEN(sizeof(int))) {
+		fd_close(cl->gift);
+		memcpy(&cl->gift, CMSG_DATA(m), sizeof(int));
+	}
+	return n;
+}
+
 /* One read's worth of its requests; the others come next time. */
 static void client_read(struct control *c, struct control_client *cl)
 {
@@ -189,7 +215,7 @@ static void client_read(struct control *c, struct control_client *cl)
 		client_drop(cl);
 		return;
 	}
-	ssize_t n = recv(cl->fd, cl->in + cl->in_len, cl->in_cap - cl->in_len, MSG_DONTWAIT);
+	ssize_t n = client_recv(cl, cl->in + cl->in_len, cl->in_cap - cl->in_len);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -243,7 +269,7 @@ static void control_accept(struct control *c)
 		return;
 	}
 	struct control_client *cl = control_place(c);
-	*cl = (struct control_client){ .fd = fd, .heard = ++c->ticks };
+	*cl = (struct control_client){ .fd = fd, .gift = -1, .heard = ++c->ticks };
 	struct epoll_event e = { .events = EPOLLIN, .data.ptr = cl };
 	if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &e)) {
 		client_drop(cl);
@@ -287,7 +313,7 @@ int control_create(struct control **out, int listener, control_answer answer, vo
 	if (!c)
 		return -ENOMEM;
 	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++)
-		c->clients[i].fd = -1;
+		c->clients[i].fd = c->clients[i].gift = -1;
 	c->listener = -1;
 	c->answer = answer;
 	c->ctx = ctx;

@@ -7,10 +7,10 @@
  * Errors:  negative errno from create; a client that breaks the rules is told so or hung up on.
  * Spec:    docs/control.md.
  *
- * A hostile client can cost us CONTROL_MAX_CLIENTS buffers of CONTROL_LINE_BYTES and the reply to
- * one request each, and nothing else: whoever does not read its replies gets no further requests
- * served, and when one client more comes, the one that was quiet for the longest time is hung up
- * on.
+ * A hostile client can cost us CONTROL_MAX_CLIENTS buffers of CONTROL_LINE_BYTES, the reply to one
+ * request and one descriptor each, and nothing else: whoever does not read its replies gets no
+ * further requests served, and when one client more comes, the one that was quiet for the longest
+ * time is hung up on.
  */
 #ifndef VM_CONTROL_H
 #define VM_CONTROL_H
@@ -25,9 +25,10 @@ struct control; /* from control_create() to control_destroy() */
 
 /*
  * The reply to @request, an object, which stays the caller's: a new object that has "ok" and not
- * yet "id". NULL: out of memory.
+ * yet "id". NULL: out of memory. *fd is the last descriptor that the client has sent (SCM_RIGHTS),
+ * or -1: a request that makes use of it takes it, and leaves -1.
  */
-typedef json_t *(*control_answer)(void *ctx, json_t *request);
+typedef json_t *(*control_answer)(void *ctx, json_t *request, int *fd);
 
 /* Takes @listener, a non-blocking listening socket, over on success. */
 MUST_CHECK int control_create(struct control **out, int listener, control_answer answer, void *ctx);

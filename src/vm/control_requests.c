@@ -45,28 +45,32 @@ static int request_device(struct vm *vm, json_t *request, const char **name, jso
 
 /* --- requests --- */
 
-static json_t *request_status(struct vm *vm, json_t *request)
+static json_t *request_status(struct vm *vm, json_t *request, int *fd)
 {
+	(void)fd;
 	(void)request;
 	return control_ok(vm_describe(vm));
 }
 
-static json_t *request_devices(struct vm *vm, json_t *request)
+static json_t *request_devices(struct vm *vm, json_t *request, int *fd)
 {
+	(void)fd;
 	(void)request;
 	return control_ok(vm_describe_devices(vm));
 }
 
-static json_t *request_stop(struct vm *vm, json_t *request)
+static json_t *request_stop(struct vm *vm, json_t *request, int *fd)
 {
+	(void)fd;
 	(void)request;
 	log_info("stopping on request");
 	vm_post_event(vm, VM_EVENT_STOP);
 	return control_ok(json_object());
 }
 
-static json_t *request_powerbtn(struct vm *vm, json_t *request)
+static json_t *request_powerbtn(struct vm *vm, json_t *request, int *fd)
 {
+	(void)fd;
 	(void)request;
 	acpi_pm_press_power(vm->pm);
 	return control_ok(json_object());
@@ -81,8 +85,9 @@ static bool request_bytes(const json_t *v, uint64_t *out)
 	return json_is_integer(v) && json_integer_value(v) > 0;
 }
 
-static json_t *request_resize(struct vm *vm, json_t *request)
+static json_t *request_resize(struct vm *vm, json_t *request, int *fd)
 {
+	(void)fd;
 	const char *name;
 	json_t *reply = NULL, *bytes = json_object_get(request, "bytes");
 	int dev = request_device(vm, request, &name, &reply);
@@ -103,8 +108,9 @@ static json_t *request_resize(struct vm *vm, json_t *request)
 }
 
 /* Limits that are not named stay as they are. */
-static json_t *request_limit(struct vm *vm, json_t *request)
+static json_t *request_limit(struct vm *vm, json_t *request, int *fd)
 {
+	(void)fd;
 	const char *name;
 	json_t *reply = NULL;
 	json_t *bps = json_object_get(request, "bps"), *iops = json_object_get(request, "iops");
@@ -128,8 +134,9 @@ static json_t *request_limit(struct vm *vm, json_t *request)
 	return request_done(name, err);
 }
 
-static json_t *request_restart(struct vm *vm, json_t *request)
+static json_t *request_restart(struct vm *vm, json_t *request, int *fd)
 {
+	(void)fd;
 	const char *name;
 	json_t *reply = NULL, *binary = json_object_get(request, "binary");
 	int dev = request_device(vm, request, &name, &reply);
@@ -148,7 +155,7 @@ static json_t *request_restart(struct vm *vm, json_t *request)
 static const struct control_request {
 	const char *name;
 	const char *args[CONTROL_MAX_ARGS];
-	json_t *(*serve)(struct vm *vm, json_t *request);
+	json_t *(*serve)(struct vm *vm, json_t *request, int *fd);
 } control_requests[] = {
 	{ "status", { NULL }, request_status },
 	{ "devices", { NULL }, request_devices },
@@ -167,7 +174,7 @@ static bool request_knows(const struct control_request *r, const char *key)
 	return is_known;
 }
 
-static json_t *request_answer(void *ctx, json_t *request)
+static json_t *request_answer(void *ctx, json_t *request, int *fd)
 {
 	const char *name = json_string_value(json_object_get(request, "do"));
 	const struct control_request *r = NULL;
@@ -182,7 +189,7 @@ static json_t *request_answer(void *ctx, json_t *request)
 		return control_error("unknown-request", "there is no request '%.40s'", name);
 	json_object_foreach(request, key, value) if (!request_knows(r, key)) return control_error(
 		"bad-request", "'%s' knows no member '%.40s'", name, key);
-	return r->serve(ctx, request);
+	return r->serve(ctx, request, fd);
 }
 
 /* --- the stage --- */

@@ -20,11 +20,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct sockaddr_un where = { .sun_family = AF_UNIX };
 
-static json_t *answer(void *ctx, json_t *request)
+static json_t *answer(void *ctx, json_t *request, int *fd)
 {
 	struct blk_limits l;
 	const char *text = json_string_value(json_object_get(request, "limit"));
 	(void)ctx;
+	(void)fd;
 	if (text && !config_parse_bps(text, &l) && !config_parse_iops(text, &l))
 		return control_error("bad-request", "%s", text);
 	return control_ok(json_deep_copy(request));

@@ -27,14 +27,20 @@ struct fixture {
 	unsigned served;
 };
 
-/* "big": a long reply; "none": no memory; else the request comes back. */
-static json_t *answer(void *ctx, json_t *request)
+/* "big": a long reply; "none": no memory; "take": a descriptor; else the request comes back. */
+static json_t *answer(void *ctx, json_t *request, int *fd)
 {
 	struct fixture *f = ctx;
 	const char *what = json_string_value(json_object_get(request, "do"));
 	f->served++;
 	if (what && !strcmp(what, "none"))
 		return NULL;
+	if (what && !strcmp(what, "take")) {
+		char byte = 0;
+		ssize_t n = *fd < 0 ? -1 : read(*fd, &byte, 1);
+		fd_close(take_fd(*fd));
+		return control_ok(n == 1 ? json_integer(byte) : json_null());
+	}
 	if (!what || strcmp(what, "big") != 0)
 		return control_ok(json_deep_copy(request));
 	char *text = malloc(BIG + 1);
@@ -328,6 +334,53 @@ static void an_error_has_no_odd_bytes(void **state)
 	json_decref(o);
 }
 
+/* Say @text along with @nr times @gift. */
+static void say_with(struct fixture *f, int fd, const char *text, int gift, unsigned nr)
+{
+	int fds[8];
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(fds))];
+	} c = { 0 };
+	struct iovec v = { (void *)(uintptr_t)text, strlen(text) };
+	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = c.buf };
+	h.msg_controllen = CMSG_SPACE(nr * sizeof(int));
+	struct cmsghdr *m = CMSG_FIRSTHDR(&h);
+	m->cmsg_level = SOL_SOCKET;
+	m->cmsg_type = SCM_RIGHTS;
+	m->cmsg_len = CMSG_LEN(nr * sizeof(int));
+	for (unsigned i = 0; i < nr; i++)
+		fds[i] = gift;
+	memcpy(CMSG_DATA(m), fds, nr * sizeof(int));
+	assert_int_equal(sendmsg(fd, &h, MSG_NOSIGNAL), strlen(text));
+	settle(f);
+}
+
+static void a_descriptor_goes_with_a_request(void **state)
+{
+	struct fixture *f = *state;
+	int p[2], fd = greeted(f);
+	char b;
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(write(p[1], "\7\11", 2), 2);
+	expect(f, fd, "{\"do\":\"take\"}\n", "\"result\":null");
+	/* earlier requests in the same breath leave it alone */
+	say_with(f, fd, "{\"id\":1}\n{\"do\":\"take\"}\n", p[0], 1);
+	expect(f, fd, "", "\"result\":7");
+	expect(f, fd, "{\"do\":\"take\"}\n", "\"result\":null");
+	/* of several one is kept, of one after the other the last */
+	say_with(f, fd, "{\"do\"", p[1], 8);
+	say_with(f, fd, ":\"take\"}\n", p[0], 1);
+	expect(f, fd, "", "\"result\":9");
+	/* what nobody takes ends with the connection */
+	say_with(f, fd, "{\"id\":2}\n", p[1], 1);
+	close(p[1]);
+	close(fd);
+	settle(f);
+	assert_int_equal(read(p[0], &b, 1), 0);
+	close(p[0]);
+}
+
 static void the_socket_is_ours_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -387,6 +440,7 @@ int main(void)
 		T(without_descriptors_clients_are_turned_away),
 		T(no_memory_for_a_reply_ends_the_connection),
 		T(an_error_has_no_odd_bytes),
+		T(a_descriptor_goes_with_a_request),
 		T(the_socket_is_ours_alone),
 		T(a_dead_socket_is_replaced_and_another_left_alone),
 	};
