@@ -94,7 +94,7 @@ struct vhost_front_info {
 void vhost_front_info(struct vdev *d, struct vhost_front_info *out);
 /*
  * Replace the server now: it may finish what is in flight, is ended with kill(), and connect()
- * brings the next one. Any thread; returns at once.
+ * brings the next one, which has the whole budget of deaths. Any thread; returns at once.
  */
 void vhost_front_restart(struct vdev *d);
 

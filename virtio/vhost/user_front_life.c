@@ -328,6 +328,8 @@ static void life_replace(struct front *f)
 {
 	int err = 0;
 	life_hope_again(f);
+	life_made_progress(f); /* the deaths before are not the next one's */
+	life_publish(f);
 	f->next_try_ns = 0;
 	if (!front_is_connected(f))
 		return;

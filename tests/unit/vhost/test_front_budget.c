@@ -52,6 +52,26 @@ static void a_quiet_minute_fills_the_budget(void **state)
 	drive_reset(&b->v);
 }
 
+/* What the operator puts in its place did not die. */
+static void a_restart_fills_the_budget(void **state)
+{
+	struct backend *b = *state;
+	b->cfg.has_no_stop = true;
+	backend_up(b);
+	(void)backend_ask(b, 0);
+	for (unsigned rounds = 0; rounds < 3; rounds++) {
+		for (unsigned i = 1; i < DEATHS; i++) {
+			die_and_be_replaced(b);
+			drive_until(&b->v, info_of(b).deaths == i);
+		}
+		unsigned before = b->counts[VHOST_USER_SET_VRING_ENABLE];
+		vhost_front_restart(b->d);
+		backend_until(b, VHOST_USER_SET_VRING_ENABLE, before + BACKEND_QUEUES);
+		assert_int_equal(info_of(b).deaths, 0);
+	}
+	assert_false(drive_needs_reset(&b->v));
+}
+
 /* What is shown follows the time, without another death. */
 static void the_count_is_forgiven_by_itself(void **state)
 {
@@ -149,6 +169,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_quiet_minute_fills_the_budget),
+		T(a_restart_fills_the_budget),
 		T(the_count_is_forgiven_by_itself),
 		T(buffers_for_input_are_no_work),
 		T(a_server_without_a_stop_is_killed),
