@@ -33,7 +33,8 @@ enum vm_poll { VM_POLL_ADAPTIVE, VM_POLL_OFF, VM_POLL_ALWAYS };
 
 struct vm_disk_config {
 	char *path;          /* as given, for messages; NULL with format null */
-	const char *option;  /* that named it: "--block" */
+	const char *option;  /* that named it: "block" */
+	char *text;          /* ... with this value */
 	uint64_t null_bytes; /* format=null,size= */
 	bool is_readonly, is_root, is_direct;
 	enum vm_tristate discard;

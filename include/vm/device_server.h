@@ -23,4 +23,11 @@ struct device_endpoint {
  */
 enum vm_status device_serve_block(const struct vm_disk_config *d, const struct device_endpoint *e);
 
+/*
+ * "vmm device serve-inherited TEXT": go on as the process of a device of another vmm, which
+ * executed this program and wrote @text (src/vm/handover.h). For no people.
+ */
+#define DEVICE_INHERITED "serve-inherited"
+enum vm_status device_serve_inherited(const char *text);
+
 #endif

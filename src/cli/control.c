@@ -52,17 +52,40 @@ static bool control_is_greeting(const json_t *hello)
 	return json_integer_value(json_object_get(hello, "control")) == CONTROL_PROTOCOL;
 }
 
-static int control_send(FILE *f, const json_t *request)
+/* @fd goes with the first byte. */
+static int control_send_fd(FILE *f, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} c = { 0 };
+	char first = '{'; /* of every request */
+	struct iovec v = { &first, 1 };
+	struct msghdr h = { .msg_iov = &v,
+			    .msg_iovlen = 1,
+			    .msg_control = c.buf,
+			    .msg_controllen = sizeof(c.buf) };
+	struct cmsghdr *m = CMSG_FIRSTHDR(&h);
+	m->cmsg_level = SOL_SOCKET;
+	m->cmsg_type = SCM_RIGHTS;
+	m->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(m), &fd, sizeof(int));
+	return sendmsg(fileno(f), &h, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+static int control_send(FILE *f, const json_t *request, int fd)
 {
 	char *text = json_dumps(request, JSON_COMPACT);
 	if (!text)
 		return -ENOMEM;
-	int n = fprintf(f, "%s\n", text);
+	int err = fd < 0 ? 0 : control_send_fd(f, fd);
+	if (!err && (fprintf(f, "%s\n", text + (fd >= 0)) < 0 || fflush(f)))
+		err = -errno;
 	free(text);
-	return n < 0 || fflush(f) ? -errno : 0;
+	return err;
 }
 
-static int control_exchange(FILE *f, const json_t *request, json_t **reply)
+static int control_exchange(FILE *f, const json_t *request, int fd, json_t **reply)
 {
 	int err;
 	json_t *hello = control_line(f, &err);
@@ -70,7 +93,7 @@ static int control_exchange(FILE *f, const json_t *request, json_t **reply)
 	json_decref(hello);
 	if (err)
 		return err;
-	err = is_ours ? control_send(f, request) : -EPROTO;
+	err = is_ours ? control_send(f, request, fd) : -EPROTO;
 	if (!err)
 		*reply = control_line(f, &err);
 	return err ? err : *reply ? 0 : -EPROTO;
@@ -114,13 +137,14 @@ static json_t *control_result(const char *command, const char *socket, const jso
 	return NULL;
 }
 
-json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end)
+static json_t *control_ask_all(const char *command, const char *socket, json_t *request, int fd,
+			       bool until_end)
 {
 	json_t *reply = NULL, *result = NULL;
 	FILE *f = control_connect(socket);
 	int err = f ? 0 : -errno;
 	if (!err)
-		err = request ? control_exchange(f, request, &reply) : -ENOMEM;
+		err = request ? control_exchange(f, request, fd, &reply) : -ENOMEM;
 	if (!err)
 		result = control_result(command, socket, reply);
 	else
@@ -135,4 +159,14 @@ json_t *control_ask(const char *command, const char *socket, json_t *request, bo
 	json_decref(reply);
 	json_decref(request);
 	return result;
+}
+
+json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end)
+{
+	return control_ask_all(command, socket, request, -1, until_end);
+}
+
+json_t *control_ask_with(const char *command, const char *socket, json_t *request, int fd)
+{
+	return control_ask_all(command, socket, request, fd, false);
 }

@@ -17,5 +17,7 @@
  * it has ended.
  */
 json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end);
+/* The same, and @fd (stays the caller's) goes with the request. */
+json_t *control_ask_with(const char *command, const char *socket, json_t *request, int fd);
 
 #endif

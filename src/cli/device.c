@@ -82,6 +82,8 @@ int cmd_device(int argc, char **argv)
 		return cmd_device_list(argc, argv);
 	if (argc > 1 && !strcmp(argv[1], "restart"))
 		return cmd_device_restart(argc, argv);
+	if (argc == 3 && !strcmp(argv[1], DEVICE_INHERITED))
+		return (int)device_serve_inherited(argv[2]);
 	if (argc < 2 || strcmp(argv[1], "block") != 0) {
 		(void)device_usage(argc < 2 ? "block" : argv[1],
 				   argc < 2 ? "say which device"

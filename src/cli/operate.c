@@ -1,15 +1,22 @@
 /* operate.c - commands that speak to running VMs: stop, powerbtn, status, disk, device. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include "base/err.h"
 #include "base/log.h"
 #include "cli.h"
 #include "control.h"
 #include "vm/vm.h"
 
 #define OPERATE_MAX_WORDS 64
+#define UPGRADE_WAIT_MS   30000 /* for a device to be served again */
+#define UPGRADE_TICK_MS   20
+#define UPGRADE_GRACE_MS  2000
+#define UPGRADE_PATH_MAX  255 /* a VM shows the end of longer ones */
 
 /* What a command line of these commands is made of. */
 struct operate_args {
@@ -114,8 +121,13 @@ static void print_device(const json_t *d)
 	const char *state = json_is_true(json_object_get(d, "needs_reset")) ? "needs reset"
 			    : json_is_true(json_object_get(d, "driver"))    ? "in use"
 									    : "no driver";
-	printf("%-10s %-8s %s  %s, %lld restarts\n", operate_text(d, "name"),
-	       operate_text(d, "kind"), operate_text(d, "pci"), state, operate_int(d, "restarts"));
+	printf("%-10s %-8s %s  %s, %lld restarts", operate_text(d, "name"), operate_text(d, "kind"),
+	       operate_text(d, "pci"), state, operate_int(d, "restarts"));
+	if (json_is_string(json_object_get(d, "version")))
+		printf(", vmm %s", operate_text(d, "version"));
+	if (json_is_string(json_object_get(d, "binary")))
+		printf(" (%s)", operate_text(d, "binary"));
+	printf("\n");
 	if (disk)
 		printf("  %s, %lld bytes, %s, engine %s, %lld workers, poll %s\n",
 		       operate_text(disk, "path"), operate_int(disk, "bytes"),
@@ -247,6 +259,77 @@ int cmd_device_list(int argc, char **argv)
 	return status ? status : operate_show(&a, "devices", 1);
 }
 
+/* A new copy of what @socket says of device @name; NULL, with one line printed. */
+static json_t *upgrade_device(const char *socket, const char *name)
+{
+	size_t i;
+	json_t *d, *found = NULL;
+	json_t *all = control_ask("device", socket, json_pack("{s:s}", "do", "devices"), false);
+	if (!all)
+		return NULL;
+	json_array_foreach(all, i, d) if (!strcmp(operate_text(d, "name"), name)) found = d;
+	json_incref(found);
+	json_decref(all);
+	if (!found)
+		log_error("device: %s: there is no device '%s'", socket, name);
+	return found;
+}
+
+/* The VM replaces the process soon after it said yes; only then it shows which program serves. */
+static int upgrade_await(const struct operate_args *a, long long restarts)
+{
+	const struct timespec tick = { 0, UPGRADE_TICK_MS * 1000000L };
+	int grace_ms = UPGRADE_GRACE_MS; /* the first new process may follow a death before that */
+	for (int ms = 0; ms < UPGRADE_WAIT_MS && grace_ms > 0; ms += UPGRADE_TICK_MS) {
+		json_t *d = upgrade_device(a->words[2], a->words[1]);
+		if (!d)
+			return VM_EXIT_HOST;
+		bool is_over = operate_int(d, "restarts") != restarts;
+		bool is_taken = !strcmp(operate_text(d, "binary"), a->binary);
+		json_decref(d);
+		if (is_over && is_taken)
+			return VM_EXIT_OK;
+		grace_ms -= is_over ? UPGRADE_TICK_MS : 0;
+		(void)nanosleep(&tick, NULL); /* a short sleep is as good */
+	}
+	log_error("device: %s: %s does not serve %s: the program before it goes on; the VM's "
+		  "messages say why",
+		  a->words[2], a->binary, a->words[1]);
+	return VM_EXIT_HOST;
+}
+
+/* As the VM will show it. */
+static const char *upgrade_shown(const char *path)
+{
+	size_t len = strlen(path);
+	const char *end = path + len;
+	path += len > UPGRADE_PATH_MAX ? len - UPGRADE_PATH_MAX : 0;
+	while (end - path < (ptrdiff_t)len && ((unsigned char)*path & 0xc0) == 0x80)
+		path++; /* within a letter of UTF-8 */
+	return path;
+}
+
+/* The program is opened here, by whoever asks: the VM itself cannot open anything any more. */
+static int operate_upgrade(struct operate_args *a)
+{
+	CLEANUP(fd_cleanup) int fd = open(a->binary, O_PATH | O_CLOEXEC);
+	if (fd < 0) {
+		log_error("device: --binary: %s: %s", a->binary, strerror(errno));
+		return VM_EXIT_USAGE;
+	}
+	a->binary = upgrade_shown(a->binary);
+	json_t *before = upgrade_device(a->words[2], a->words[1]);
+	if (!before)
+		return VM_EXIT_HOST;
+	long long restarts = operate_int(before, "restarts");
+	json_decref(before);
+	json_t *result = control_ask_with("device", a->words[2], make_restart(a), fd);
+	if (!result)
+		return VM_EXIT_HOST;
+	json_decref(result);
+	return upgrade_await(a, restarts);
+}
+
 int cmd_device_restart(int argc, char **argv)
 {
 	struct operate_args a = { .command = "device" };
@@ -255,5 +338,5 @@ int cmd_device_restart(int argc, char **argv)
 		return status;
 	if (a.nr_words != 3)
 		return operate_usage("device", "restart", "give the name of a device and a SOCKET");
-	return operate_each(&a, 2, false, make_restart);
+	return a.binary ? operate_upgrade(&a) : operate_each(&a, 2, false, make_restart);
 }

@@ -132,8 +132,6 @@ static int child_order(void *ctx, unsigned dev, unsigned what, const void *arg, 
 		memcpy(&vm->ordered_limits[dev], arg, len);
 		vm->has_ordered_limits[dev] = true;
 		return 0;
-	case CHILD_BINARY:
-		return len == 1 ? 0 : -EOPNOTSUPP;
 	default:
 		return -EINVAL;
 	}
@@ -196,13 +194,12 @@ static void child_worker_prologue(void)
 	BUG_ON(err); /* the zygote could */
 }
 
-/* Lists compiled for a process that calls itself 1, as it does in a namespace of its own. */
+/* Lists were compiled for a process that calls itself 1, as it does in a namespace of its own. */
 static int child_prepare_lists(const struct vm *vm, const struct zygote_child *c)
 {
 	struct sandbox_options o = { .self = getpid(), .only_log = vm->c->logs_violations };
-	if (o.self == 1)
-		return 0;
-	sandbox_forget();
+	if (o.self != 1)
+		sandbox_forget(); /* else they are there, unless this is another program */
 	int err = sandbox_prepare(SANDBOX_SERVER, &o);
 	return err ? err : sandbox_prepare(child_role(vm, c->dev), &o);
 }
@@ -244,8 +241,10 @@ static int child_serve(void *ctx, const struct zygote_child *c)
 	struct vm *vm = ctx;
 	struct vhost_user_server *s = NULL;
 	uint32_t lacks;
+	if (c->binary >= 0)
+		return child_become(vm, c);
 	enum vm_status st = child_begin_jail(vm, c, &lacks);
-	if (!st)
+	if (!st && !c->is_trial)
 		st = child_make(vm, c, &s);
 	if (st)
 		return (int)st;
@@ -253,6 +252,10 @@ static int child_serve(void *ctx, const struct zygote_child *c)
 	thread_set_prologue(NULL); /* threads to come inherit the list of who makes them */
 	if (vm->has_lists && sandbox_enter(SANDBOX_SERVER, false))
 		return VM_EXIT_HOST;
+	if (c->is_trial) {
+		zygote_ready(c, lacks, NULL, 0);
+		return VM_EXIT_OK;
+	}
 	child_say_ready(vm, c, s, lacks);
 	int err = vhost_user_server_serve(s, c->sock, -1);
 	vhost_user_server_destroy(s);

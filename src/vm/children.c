@@ -19,6 +19,7 @@
 #define CHILD_RNG_QUEUE     64
 #define CHILD_CONSOLE_QUEUE 128
 #define CHILD_BEGINNINGS    5
+#define CHILD_MAX_DEATHS    3 /* of another program: fewer than end a device */
 
 bool child_is_disk(const struct vm *vm, unsigned dev)
 {
@@ -107,7 +108,15 @@ void vm_zygote_undo(struct vm *vm)
 /* As struct vhost_front_config wants it: is it worth asking again? */
 static int child_connect(void *ctx)
 {
-	int sock = zygote_connect(ctx);
+	struct vm_child *ch = ctx;
+	struct vhost_front_info info = { 0 };
+	/* acquire: pairs with the release in vm_child_create() */
+	struct vdev *front = atomic_load_explicit(&ch->front, memory_order_acquire);
+	if (front)
+		vhost_front_info(front, &info);
+	if (info.deaths >= CHILD_MAX_DEATHS)
+		zygote_distrust(ch->zygote);
+	int sock = zygote_connect(ch->zygote);
 	if (sock == -EAGAIN)
 		return -EBUSY; /* the last process's I/O holds the lock */
 	return sock == -ECANCELED ? -EAGAIN : sock;
@@ -115,7 +124,7 @@ static int child_connect(void *ctx)
 
 static void child_kill(void *ctx)
 {
-	zygote_kill(ctx);
+	zygote_kill(((struct vm_child *)ctx)->zygote);
 }
 
 /* A process may die while it is introduced, too: that is no reason not to start. */
@@ -193,11 +202,12 @@ static int child_give_console(struct vm *vm, struct zygote_device *d)
 
 enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev)
 {
-	struct zygote_device *d = zygote_device(vm->zygote, dev);
+	struct vm_child *ch = &vm->children[dev];
+	struct zygote_device *d = ch->zygote = zygote_device(vm->zygote, dev);
 	char name[16];
 	child_name(vm, dev, name);
 	struct vhost_front_config cfg = {
-		.name = name, .connect = child_connect, .kill = child_kill, .ctx = d
+		.name = name, .connect = child_connect, .kill = child_kill, .ctx = ch
 	};
 	int err = 0;
 	if (!child_is_disk(vm, dev) && !child_is_rng(vm, dev))
@@ -208,7 +218,11 @@ enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev)
 	err = vhost_front_create(out, vm->mem, &cfg);
 	for (unsigned i = 1; i < CHILD_BEGINNINGS && child_was_killed(d, err); i++)
 		err = vhost_front_create(out, vm->mem, &cfg);
-	return err ? child_failed(d, name, err) : VM_EXIT_OK;
+	if (err)
+		return child_failed(d, name, err);
+	/* release: pairs with the acquire in child_connect() */
+	atomic_store_explicit(&ch->front, *out, memory_order_release);
+	return VM_EXIT_OK;
 }
 
 enum vm_status vm_children_check(struct vm *vm)
@@ -253,11 +267,52 @@ static int child_op_set_limits(struct vm *vm, unsigned dev, const struct blk_lim
 	return err;
 }
 
-static int child_op_restart(struct vm *vm, unsigned dev, const char *binary)
+static void child_less_jail(uint32_t lacks, char why[VM_WHY_BYTES])
 {
-	const char *path = binary ? binary : "";
-	int err = zygote_order(vm->zygote, dev, CHILD_BINARY, path, strlen(path) + 1);
-	if (!err)
+	char words[VM_WHY_BYTES - 32];
+	jail_words(lacks, words, sizeof(words));
+	(void)snprintf(why, VM_WHY_BYTES, "would lack of its jail: %s", words); /* fits */
+}
+
+static void child_refusal(int err, const struct zygote_verdict *v, char why[VM_WHY_BYTES])
+{
+	const char *text = strerror(-err);
+	if (err == -EISDIR)
+		text = "is a directory";
+	else if (err == -EACCES)
+		text = "is no file that may be executed, or an image of this VM";
+	else if (err == -ENOEXEC)
+		text = "is no program of this machine";
+	else if (err == -ENOENT)
+		text = "is a script, or lacks what it needs to begin";
+	else if (err == -EPROTO)
+		text = "is no vmm";
+	else if (err == -ETIMEDOUT)
+		text = "is not ready in time";
+	(void)snprintf(why, VM_WHY_BYTES, "%s", text); /* fits, as the others do */
+	if (err == -EPROTONOSUPPORT)
+		(void)snprintf(why, VM_WHY_BYTES, "is vmm %s, of handover version %u; this is %u",
+			       v->version, v->handover, ZYGOTE_HANDOVER);
+	else if (err == -EPERM && v->lacks)
+		child_less_jail(v->lacks, why);
+	else if (err == -ECANCELED && v->status > 128)
+		(void)snprintf(why, VM_WHY_BYTES, "was ended by signal %d (%s)", v->status - 128,
+			       strsignal(v->status - 128));
+	else if (err == -ECANCELED)
+		(void)snprintf(why, VM_WHY_BYTES, "ended with status %d instead of being ready",
+			       v->status);
+}
+
+static int child_op_restart(struct vm *vm, unsigned dev, const struct vm_binary *binary,
+			    char why[VM_WHY_BYTES])
+{
+	struct zygote_verdict v;
+	if (binary && binary->fd < 0)
+		return -EBADF;
+	int err = binary ? zygote_upgrade(vm->zygote, dev, binary->fd, binary->path, &v) : 0;
+	if (err)
+		child_refusal(err, &v, why);
+	else
 		vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
 	return err;
 }
@@ -279,6 +334,7 @@ static void child_op_info(struct vm *vm, unsigned dev, struct vm_device_info *ou
 					.restarts = front.restarts,
 					.last_pause_ns = front.last_ns,
 					.longest_pause_ns = front.longest_ns };
+	zygote_program(d, out->version, out->binary);
 	out->has_disk = child_is_disk(vm, dev);
 	if (!out->has_disk)
 		return;

@@ -21,7 +21,6 @@ void child_name(const struct vm *vm, unsigned dev, char name[16]);
 enum child_order {
 	CHILD_RESIZE, /* uint64_t: make the image so large, now */
 	CHILD_LIMITS, /* struct blk_limits */
-	CHILD_BINARY, /* a path: run this program from now on; empty: ours */
 };
 
 /* What a disk's process tells of itself (zygote_about()). */
@@ -29,8 +28,12 @@ struct child_about {
 	struct blk_info info; /* but for the strings */
 	char engine[24], file[24];
 };
+static_assert(sizeof(struct child_about) == 104, "another layout is another ZYGOTE_HANDOVER");
 
 /* child.c: what runs in the zygote and in the devices' processes; the context is struct vm. */
 extern const struct zygote_ops child_ops;
+
+/* child_inherited.c: become c->binary. Returns where that failed, which was told. */
+int child_become(const struct vm *vm, const struct zygote_child *c);
 
 #endif

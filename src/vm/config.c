@@ -33,6 +33,7 @@ void config_fini(struct vm_config *c)
 	free(c->rt_cpus);
 	for (unsigned i = 0; i < c->nr_disks; i++) {
 		free(c->disks[i].path);
+		free(c->disks[i].text);
 		free(c->disks[i].cpus);
 	}
 	for (unsigned i = 0; i < c->nr_vhost; i++)

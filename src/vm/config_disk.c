@@ -276,6 +276,9 @@ static int disk_add(struct config_builder *b, const char *value, bool path_first
 				      .discard = VM_AUTO,
 				      .may_be_any_format = true };
 	b->c->nr_disks++; /* from here on config_fini() frees it */
+	int copied = opt_string(b, &d->text, value);
+	if (copied)
+		return copied;
 	struct kv_iter it = { .at = value };
 	for (bool is_first = true; kv_next(&it); is_first = false) {
 		int err = is_first && !it.has_val && path_first ? opt_string(b, &d->path, it.val)

@@ -136,19 +136,27 @@ static json_t *request_limit(struct vm *vm, json_t *request, int *fd)
 
 static json_t *request_restart(struct vm *vm, json_t *request, int *fd)
 {
-	(void)fd;
 	const char *name;
 	json_t *reply = NULL, *binary = json_object_get(request, "binary");
+	char why[VM_WHY_BYTES] = "";
 	int dev = request_device(vm, request, &name, &reply);
 	if (dev < 0)
 		return reply;
 	if (binary && !json_is_string(binary))
 		return control_error("bad-request", "\"binary\" is no path");
-	int err = vm->device_ops[dev]->restart(vm, (unsigned)dev, json_string_value(binary));
+	CLEANUP(fd_cleanup) int file = binary ? take_fd(*fd) : -1;
+	struct vm_binary b = { .fd = file, .path = json_string_value(binary) };
+	int err = vm->device_ops[dev]->restart(vm, (unsigned)dev, binary ? &b : NULL, why);
 	if (err == -EOPNOTSUPP)
-		return control_error("not-supported",
-				     "%s has no process of its own that could be restarted", name);
-	return request_done(name, err);
+		return control_error(
+			"not-supported",
+			binary ? "no program can be chosen for %s where it runs"
+			       : "%s has no process of its own that could be restarted",
+			name);
+	if (err == -EBADF)
+		return control_error("bad-request",
+				     "\"binary\" comes without its descriptor (SCM_RIGHTS)");
+	return why[0] ? control_error("failed", "%.200s %s", b.path, why) : request_done(name, err);
 }
 
 /* A member of a request that is not known is refused: better than one that has no effect. */

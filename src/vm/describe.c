@@ -120,12 +120,14 @@ json_t *vm_describe_device(struct vm *vm, unsigned dev)
 	(void)snprintf(slot, sizeof(slot), "00:%02x.0", vm->slots[dev]); /* fits */
 	uint8_t status = vdev_status(d);
 	json_t *process = info.pid ? json_integer(info.pid) : json_null();
-	json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:b, s:b, s:o}", "name", d->id,
-			      "kind", d->ops->name, "pci", slot, "process", process, "restarts",
-			      (int)info.restarts, "last_pause_us",
-			      (json_int_t)(info.last_pause_ns / 1000), "longest_pause_us",
-			      (json_int_t)(info.longest_pause_ns / 1000), "driver",
-			      status & VIRTIO_CONFIG_S_DRIVER_OK, "needs_reset",
+	const char *binary = info.binary[0] ? info.binary : NULL;
+	const char *version = info.version[0] ? info.version : NULL;
+	json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s?, s:i, s:I, s:I, s:b, s:b, s:o}",
+			      "name", d->id, "kind", d->ops->name, "pci", slot, "process", process,
+			      "version", version, "binary", binary, "restarts", (int)info.restarts,
+			      "last_pause_us", (json_int_t)(info.last_pause_ns / 1000),
+			      "longest_pause_us", (json_int_t)(info.longest_pause_ns / 1000),
+			      "driver", status & VIRTIO_CONFIG_S_DRIVER_OK, "needs_reset",
 			      status & VIRTIO_CONFIG_S_NEEDS_RESET, "queues", describe_queues(d));
 	if (!o || !info.has_disk)
 		return o;

@@ -25,18 +25,20 @@ static int here_set_limits(struct vm *vm, unsigned dev, const struct blk_limits 
 	return 0;
 }
 
-static int here_restart(struct vm *vm, unsigned dev, const char *binary)
+static int here_restart(struct vm *vm, unsigned dev, const struct vm_binary *binary,
+			char why[VM_WHY_BYTES])
 {
 	(void)vm;
 	(void)dev;
 	(void)binary;
+	(void)why;
 	return -EOPNOTSUPP; /* there is nothing to start anew but the VM */
 }
 
 static void here_info(struct vm *vm, unsigned dev, struct vm_device_info *out)
 {
 	struct vdev *d = here_disk(vm, dev);
-	*out = (struct vm_device_info){ .has_disk = d };
+	*out = (struct vm_device_info){ .version = VMM_VERSION, .has_disk = d };
 	if (d)
 		blk_info(d, &out->disk);
 }

@@ -17,24 +17,39 @@
 #include <sys/types.h>
 #include "base/compiler.h"
 #include "dev/virtio_devs.h"
+#include "zygote.h"
 
 struct vm;
 
 struct vm_device_info {
-	pid_t pid;         /* of its process; 0: it lives in this one */
-	unsigned restarts; /* processes that took over from another */
+	pid_t pid;                          /* of its process; 0: it lives in this one */
+	char version[ZYGOTE_VERSION_BYTES]; /* of the program that serves it; empty: not known */
+	char binary[ZYGOTE_PATH_BYTES];     /* ... and its path; empty: the one that runs the VM */
+	unsigned restarts;                  /* processes that took over from another */
 	uint64_t last_pause_ns,
 		longest_pause_ns; /* without one, while the driver used the device */
 	bool has_disk;            /* @disk is filled in */
 	struct blk_info disk;
 };
 
+/* Another program for a device's process: @path is for people, @fd (-1: none came) what is run. */
+struct vm_binary {
+	int fd;
+	const char *path;
+};
+
+#define VM_WHY_BYTES 160
+
 struct vm_device_ops {
 	/* Disks. The image is made so large, where it is a file, and the driver told. */
 	int (*resize)(struct vm *vm, unsigned dev, uint64_t bytes);
 	int (*set_limits)(struct vm *vm, unsigned dev, const struct blk_limits *l);
-	/* Put a new process in its place, of @binary (NULL: of the same program). */
-	int (*restart)(struct vm *vm, unsigned dev, const char *binary);
+	/*
+	 * Put a new process in its place, of @binary (NULL: of the same program). A program that is
+	 * no good is not taken, and @why says what is wrong with it. -EBADF: @binary has no file.
+	 */
+	int (*restart)(struct vm *vm, unsigned dev, const struct vm_binary *binary,
+		       char why[VM_WHY_BYTES]);
 	void (*info)(struct vm *vm, unsigned dev, struct vm_device_info *out);
 };
 

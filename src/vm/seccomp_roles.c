@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include "arch/syscalls.h"
 #include "dev/syscalls.h"
@@ -100,6 +101,33 @@ static const struct syscall_rule zygote_rules[] = {
 };
 static const struct syscall_list zygote_syscalls = SYSCALL_LIST(zygote_rules);
 
+/*
+ * A device's process may become another program before it has a list of its own: a file that is
+ * open already, though no filter sees that the path is empty. What follows is how a program begins:
+ * the loader maps libraries, which are files, and libnuma looks around.
+ */
+static const struct syscall_rule begin_rules[] = {
+	SYSCALL_IF(execveat, 4, AT_EMPTY_PATH),
+	SYSCALL_WITHOUT(mmap, 3, MAP_ANONYMOUS),
+#ifdef SYS_arch_prctl
+	SYSCALL(arch_prctl),
+#endif
+#ifdef SYS_access
+	SYSCALL(access),
+#endif
+	SYSCALL(faccessat),
+#ifdef SYS_readlink
+	SYSCALL(readlink),
+#endif
+	SYSCALL(readlinkat),
+	SYSCALL(set_tid_address),
+	SYSCALL(getdents64),
+	SYSCALL(get_mempolicy),
+	SYSCALL(set_mempolicy),
+	SYSCALL(capget), /* what the new program may keep of its rights */
+};
+static const struct syscall_list begin_syscalls = SYSCALL_LIST(begin_rules);
+
 /* --- sanitizers: only in builds that have them --- */
 
 #if defined(COMPILER_ASAN) || defined(COMPILER_TSAN)
@@ -169,7 +197,7 @@ const struct seccomp_role seccomp_roles[SANDBOX_NR_ROLES] = {
 	[SANDBOX_ZYGOTE] = { "zygote",
 			     { EVERYBODY, &sync_thread_syscalls, &reactor_create_syscalls,
 			       &reactor_syscalls, &virtio_queue_syscalls, &vhost_server_syscalls,
-			       &blk_syscalls, &port_syscalls, &zygote_syscalls } },
+			       &blk_syscalls, &port_syscalls, &zygote_syscalls, &begin_syscalls } },
 	[SANDBOX_SERVER] = { "server",
 			     { EVERYBODY, &vhost_server_syscalls, &virtio_queue_syscalls,
 			       &blk_syscalls } },

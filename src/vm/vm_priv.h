@@ -54,6 +54,12 @@ struct vm_files {
 	int places[VM_MAX_DISKS]; /* O_PATH of those that other processes open; -1: none */
 };
 
+/* Main's side of a device's process. */
+struct vm_child {
+	struct zygote_device *zygote;
+	_Atomic(struct vdev *) front; /* NULL: not made yet */
+};
+
 struct vm_extra;
 
 struct vm {
@@ -71,7 +77,8 @@ struct vm {
 	struct pci_bus *pci;
 	struct zygote *zygote; /* NULL: all devices live in this process */
 	struct log_said *said; /* shared with the processes of devices until they are ready */
-	struct vworker *io;    /* serial ports and slow devices */
+	struct vm_child children[VM_MAX_DISKS + 2];
+	struct vworker *io; /* serial ports and slow devices */
 	struct terminal *terminal;
 	struct endpoint ports[2 * VM_NR_SERIAL];
 	struct irq_share *serial_irqs; /* ports 1 and 3 have one input, 2 and 4 another */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/log.h"
+#include "sync/mutex.h"
 #include "zygote_priv.h"
 
 struct zygote_device {
@@ -18,14 +19,16 @@ struct zygote_device {
 	int ctl;
 	/* the thread that asks */
 	bool is_asked; /* a spawn has no answer yet */
+	bool is_distrusted;
 	struct zygote_gift gift;
 	int status;
 	/* written by it, read by any */
 	_Atomic uint32_t lacks;
 	_Atomic int pid;
-	/* written before lacks is, of the first process only */
+	/* under lock: of the process that was ready last */
+	struct mutex lock;
 	uint8_t about[ZYGOTE_ABOUT_BYTES];
-	bool has_about;
+	char version[ZYGOTE_VERSION_BYTES], path[ZYGOTE_PATH_BYTES];
 };
 
 struct zygote {
@@ -47,7 +50,7 @@ static struct zygote *zygote_alloc(const struct zygote_config *cfg)
 	if (!z)
 		return NULL;
 	z->life = -1;
-	z->devices = calloc(cfg->nr_devices ? cfg->nr_devices : 1, sizeof(*z->devices));
+	z->devices = zalloc_aligned((cfg->nr_devices ? cfg->nr_devices : 1) * sizeof(*z->devices));
 	if (!z->devices) {
 		free(z);
 		return NULL;
@@ -55,7 +58,7 @@ static struct zygote *zygote_alloc(const struct zygote_config *cfg)
 	for (unsigned i = 0; i < cfg->nr_devices; i++) {
 		strncpy(z->devices[i].name, cfg->names[i], sizeof(z->devices[i].name) - 1);
 		z->devices[i].ctl = -1;
-		z->devices[i].gift.binary = -1;
+		mutex_init(&z->devices[i].lock);
 	}
 	z->nr_devices = cfg->nr_devices;
 	return z;
@@ -118,8 +121,10 @@ void zygote_destroy(struct zygote *z)
 	if (!z)
 		return;
 	fd_close(z->life);
-	for (unsigned i = 0; i < z->nr_devices; i++)
+	for (unsigned i = 0; i < z->nr_devices; i++) {
 		fd_close(z->devices[i].ctl);
+		mutex_fini(&z->devices[i].lock);
+	}
 	if (z->pid)
 		while (waitpid(z->pid, NULL, 0) < 0 && errno == EINTR)
 			;
@@ -146,7 +151,8 @@ static int zygote_ask(struct zygote_device *d)
 	struct zygote_request r = { .op = ZYGOTE_SPAWN,
 				    .cols = d->gift.cols,
 				    .rows = d->gift.rows,
-				    .nr_fds = d->gift.nr_fds };
+				    .nr_fds = d->gift.nr_fds,
+				    .is_distrusted = d->is_distrusted };
 	int fds[ZYGOTE_REQUEST_FDS];
 	unsigned nr = 0;
 	for (unsigned i = 0; i < d->gift.nr_fds; i++) {
@@ -155,12 +161,9 @@ static int zygote_ask(struct zygote_device *d)
 		r.fd_map |= 1u << i;
 		fds[nr++] = d->gift.fds[i];
 	}
-	if (d->gift.binary >= 0) {
-		r.fd_map |= 1u << ZYGOTE_MAX_FDS;
-		fds[nr++] = d->gift.binary;
-	}
 	int err = zygote_send(d->ctl, &r, sizeof(r), fds, nr);
 	d->is_asked = !err;
+	d->is_distrusted = d->is_distrusted && err;
 	return err;
 }
 
@@ -188,6 +191,17 @@ static void zygote_note_end(struct zygote_device *d, const struct zygote_reply *
 		log_debug("%s: its process %d ended", d->name, r->pid);
 }
 
+static void zygote_note_spawn(struct zygote_device *d, const struct zygote_reply *r)
+{
+	mutex_lock(&d->lock);
+	memcpy(d->about, r->about, sizeof(d->about));
+	memcpy(d->version, r->version, sizeof(d->version));
+	memcpy(d->path, r->path, sizeof(d->path));
+	mutex_unlock(&d->lock);
+	atomic_store_explicit(&d->pid, r->pid, memory_order_relaxed);
+	atomic_store_explicit(&d->lacks, r->lacks, memory_order_relaxed);
+}
+
 /* The answer to a spawn; ends of earlier processes come before it. */
 static int zygote_await(struct zygote_device *d, int *sock)
 {
@@ -199,11 +213,7 @@ static int zygote_await(struct zygote_device *d, int *sock)
 		if (err)
 			return err;
 		if (r.news == ZYGOTE_SPAWNED && nr == 1) {
-			if (!d->has_about)
-				memcpy(d->about, r.about, sizeof(d->about));
-			d->has_about = true;
-			atomic_store_explicit(&d->pid, r.pid, memory_order_relaxed);
-			atomic_store_explicit(&d->lacks, r.lacks, memory_order_relaxed);
+			zygote_note_spawn(d, &r);
 			*sock = fds[0];
 			return 0;
 		}
@@ -238,28 +248,73 @@ uint32_t zygote_lacks(const struct zygote_device *d)
 	return atomic_load_explicit(&d->lacks, memory_order_relaxed);
 }
 
-void zygote_about(const struct zygote_device *d, void *about, size_t len)
+void zygote_about(struct zygote_device *d, void *about, size_t len)
 {
 	BUG_ON(len > sizeof(d->about));
+	mutex_lock(&d->lock);
 	memcpy(about, d->about, len);
+	mutex_unlock(&d->lock);
 }
 
-int zygote_order(struct zygote *z, unsigned dev, unsigned what, const void *arg, size_t len)
+void zygote_program(struct zygote_device *d, char version[ZYGOTE_VERSION_BYTES],
+		    char path[ZYGOTE_PATH_BYTES])
 {
-	struct zygote_errand e = { .dev = dev, .what = what, .len = (uint32_t)len };
-	int fds[ZYGOTE_REQUEST_FDS];
-	unsigned nr;
-	int32_t answer;
-	if (len > sizeof(e.arg))
-		return -EMSGSIZE;
-	memcpy(e.arg, arg, len);
-	int err = zygote_send(z->life, &e, sizeof(e), NULL, 0);
-	if (!err)
-		err = zygote_recv(z->life, &answer, sizeof(answer), fds, &nr, true);
-	return err ? err : answer;
+	mutex_lock(&d->lock);
+	memcpy(version, d->version, ZYGOTE_VERSION_BYTES);
+	memcpy(path, d->path, ZYGOTE_PATH_BYTES);
+	mutex_unlock(&d->lock);
+}
+
+void zygote_distrust(struct zygote_device *d)
+{
+	d->is_distrusted = true;
 }
 
 pid_t zygote_pid(const struct zygote_device *d)
 {
 	return atomic_load_explicit(&d->pid, memory_order_relaxed);
+}
+
+/* --- errands --- */
+
+static int zygote_run_errand(struct zygote *z, const struct zygote_errand *e, int fd,
+			     struct zygote_answer *a)
+{
+	int fds[ZYGOTE_REQUEST_FDS];
+	unsigned nr;
+	int err = zygote_send(z->life, e, sizeof(*e), &fd, fd >= 0);
+	if (!err)
+		err = zygote_recv(z->life, a, sizeof(*a), fds, &nr, true);
+	return err ? err : a->err;
+}
+
+int zygote_order(struct zygote *z, unsigned dev, unsigned what, const void *arg, size_t len)
+{
+	struct zygote_errand e = { .dev = dev, .what = what, .len = (uint32_t)len };
+	struct zygote_answer a;
+	if (len > sizeof(e.arg))
+		return -EMSGSIZE;
+	memcpy(e.arg, arg, len);
+	return zygote_run_errand(z, &e, -1, &a);
+}
+
+int zygote_upgrade(struct zygote *z, unsigned dev, int fd, const char *path,
+		   struct zygote_verdict *why)
+{
+	size_t len = strlen(path), most = ZYGOTE_PATH_BYTES - 1;
+	struct zygote_errand e = { .dev = dev };
+	struct zygote_answer a = { 0 };
+	if (len > most)
+		path += len - most;
+	while (len > most && ((unsigned char)*path & 0xc0) == 0x80)
+		path++; /* within a letter of UTF-8 */
+	len = strlen(path);
+	e.len = (uint32_t)len;
+	memcpy(e.arg, path, len);
+	int err = zygote_run_errand(z, &e, fd, &a);
+	*why = (struct zygote_verdict){ .status = a.status,
+					.handover = a.handover,
+					.lacks = a.lacks };
+	memcpy(why->version, a.version, sizeof(why->version));
+	return err;
 }

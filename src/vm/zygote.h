@@ -13,9 +13,14 @@
  *       zygote_connect()  ◄── socket ──
  *       zygote_kill(dev)   ── KILL ───►  SIGKILL
  *                         ◄── ENDED ───  reaped
+ *       zygote_upgrade(dev) ─ file ───►  clone ──── trial ──────────────►  ops->serve()
+ *                         ◄── verdict ─  "ready" or its end               exec, say so, end
  *
  * Each device has a socket pair of its own for this, so frontends on threads of their own need no
  * lock. The zygote ends when main does, however main ends, and all devices end with it.
+ *
+ * A device may run another program than ours. One that ends before it is ready gives way to the one
+ * before it, without a word to main but a message to people.
  */
 #ifndef VM_ZYGOTE_H
 #define VM_ZYGOTE_H
@@ -25,10 +30,18 @@
 #include <sys/types.h>
 #include "base/compiler.h"
 
-#define ZYGOTE_MAX_DEVICES 64
-#define ZYGOTE_MAX_FDS     17 /* handed over by main with each spawn */
-#define ZYGOTE_ABOUT_BYTES 192
-#define ZYGOTE_ORDER_BYTES 512
+#define ZYGOTE_MAX_DEVICES   64
+#define ZYGOTE_MAX_FDS       17 /* handed over by main with each spawn */
+#define ZYGOTE_ABOUT_BYTES   192
+#define ZYGOTE_ORDER_BYTES   512
+#define ZYGOTE_VERSION_BYTES 24
+#define ZYGOTE_PATH_BYTES    256 /* of a program, for people; longer ones lose their beginning */
+
+/*
+ * What a process is told and what it says when it is ready have this version; other programs know
+ * the one that they were built with. Counts up with every change of either.
+ */
+#define ZYGOTE_HANDOVER 1
 
 struct zygote; /* from zygote_create() to zygote_destroy() */
 
@@ -38,16 +51,17 @@ struct zygote_gift {
 				  */
 	unsigned nr_fds;
 	uint16_t cols, rows; /* of the terminal; 0: unknown */
-	int binary;          /* another program to run in place of ours; -1: none */
 };
 
 /* What a device process starts with. */
 struct zygote_child {
 	unsigned dev;
-	int sock;    /* connected to the frontend */
-	int file;    /* from ops->open; -1: none */
-	int ready;   /* zygote_ready() writes here */
-	unsigned ns; /* enum zygote_ns it was made with */
+	int sock;      /* connected to the frontend; -1: this is a trial */
+	int file;      /* from ops->open; -1: none */
+	int ready;     /* zygote_ready() writes here */
+	unsigned ns;   /* enum zygote_ns it was made with */
+	int binary;    /* exec() this file, which does the rest; -1: go on as you are */
+	bool is_trial; /* say that you are ready as soon as you can tell, and end */
 	struct zygote_gift gift;
 };
 
@@ -67,7 +81,7 @@ struct zygote_ops {
 	 * still holds it; asked again for two seconds.
 	 */
 	int (*open)(void *ctx, unsigned dev, int *fd);
-	/* The new process: serve, return the exit status. */
+	/* The new process: serve, or become c->binary; return the exit status. */
 	int (*serve)(void *ctx, const struct zygote_child *c);
 	/* Zygote: carry out what main ordered by zygote_order(): 0 or negative errno. NULL: none.
 	 */
@@ -108,8 +122,15 @@ void zygote_kill(struct zygote_device *d);
 int zygote_status(const struct zygote_device *d);
 /* What the present process said that it lacks (zygote_ready()). */
 uint32_t zygote_lacks(const struct zygote_device *d);
-/* What it told of itself, zeroes beyond that. */
-void zygote_about(const struct zygote_device *d, void *about, size_t len);
+/* What it told of itself, zeroes beyond that. Any thread. */
+void zygote_about(struct zygote_device *d, void *about, size_t len);
+/* The program it runs: its version, and the path given to zygote_upgrade() (empty: ours). Any
+ * thread. */
+void zygote_program(struct zygote_device *d, char version[ZYGOTE_VERSION_BYTES],
+		    char path[ZYGOTE_PATH_BYTES]);
+/* Its program, which has served, is no good: the next process runs the one before it. The thread
+ * that asks. */
+void zygote_distrust(struct zygote_device *d);
 /* Of the present process, for people. 0: none. */
 pid_t zygote_pid(const struct zygote_device *d);
 
@@ -120,10 +141,31 @@ pid_t zygote_pid(const struct zygote_device *d);
 MUST_CHECK int zygote_order(struct zygote *z, unsigned dev, unsigned what, const void *arg,
 			    size_t len);
 
+/* Why a program was not taken. */
+struct zygote_verdict {
+	int status;        /* -ECANCELED: as zygote_status() */
+	unsigned handover; /* -EPROTONOSUPPORT: the version it knows */
+	uint32_t lacks;    /* -EPERM: what its jail lacks, and that of the present process has */
+	char version[ZYGOTE_VERSION_BYTES];
+};
+
+/*
+ * Try the program @fd (may be O_PATH), and have the processes of @dev run it from the next one on;
+ * @path is its name for people. Control thread; waits for the trial, at most ten seconds.
+ *
+ * -EISDIR, -EACCES: no file that may be executed, or an image. -ENOEXEC, -ENOENT: no program of
+ * this machine, or a script. -ECANCELED: it ended before it was ready. -EPROTONOSUPPORT: another
+ * ZYGOTE_HANDOVER. -EPROTO: it is none of ours. -EPERM: it would have less of a jail. -ETIMEDOUT.
+ */
+MUST_CHECK int zygote_upgrade(struct zygote *z, unsigned dev, int fd, const char *path,
+			      struct zygote_verdict *why);
+
 /*
  * Device process: ready to serve; @lacks: what its jail had to do without. @about, at most
  * ZYGOTE_ABOUT_BYTES: whatever main may want to know.
  */
 void zygote_ready(const struct zygote_child *c, uint32_t lacks, const void *about, size_t len);
+/* Device process: it cannot become c->binary; @err: negative errno. */
+void zygote_unfit(const struct zygote_child *c, int err);
 
 #endif

@@ -190,7 +190,7 @@ static pid_t zygote_clone_in(const struct zygote_config *cfg, unsigned shared,
 pid_t zygote_clone(const struct zygote_config *cfg, struct zygote_child *c)
 {
 	unsigned shared = c->ns;
-	if (c->gift.binary >= 0)
+	if (c->binary >= 0)
 		shared &= ~(unsigned)ZYGOTE_NS_ROOT; /* it needs files to begin */
 	bool is_visit = shared & ZYGOTE_NS_ROOT;
 	if (is_visit && setns(zygote_root_ns, CLONE_NEWNS))

@@ -13,43 +13,25 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/num.h"
-#include "zygote_priv.h"
+#include "zygote_loop.h"
 
-#define LOCK_WAIT_NS (2 * NSEC_PER_SEC) /* for the I/O that a dead process left behind */
-#define LOCK_TICK_MS 2
-#define PARTING_NS   (5 * NSEC_PER_SEC) /* for devices to end by themselves */
+#define LOCK_WAIT_NS  (2 * NSEC_PER_SEC) /* for the I/O that a dead process left behind */
+#define LOCK_TICK_MS  2
+#define BEGIN_NS      (30 * NSEC_PER_SEC) /* for another program to be ready */
+#define BEGIN_TICK_MS 100
+#define BEGIN_KILLS   3 /* from outside, before it is ready: whoever is to blame, it will not do */
+#define PARTING_NS    (5 * NSEC_PER_SEC) /* for devices to end by themselves */
 
-enum slot_state {
-	SLOT_EMPTY,
-	SLOT_ENDING, /* the old process is killed, a new one wanted */
-	SLOT_OPENING,
-	SLOT_STARTING, /* made, and not ready yet */
-	SLOT_SERVING,
-};
-
-struct slot {
-	enum slot_state state;
-	int ctl; /* -1: main closed it */
-	bool is_wanted;
-	pid_t pid; /* 0: none */
-	int ready; /* the child's word comes here */
-	int sock;  /* main's end, until it is sent */
-	uint64_t give_up_ns;
-	struct zygote_gift gift;
-};
-
-struct loop {
-	const struct zygote_config *cfg;
-	int life, signals;
-	unsigned ns;
-	struct slot slots[ZYGOTE_MAX_DEVICES];
-};
-
-static uint64_t loop_now_ns(void)
+uint64_t loop_now_ns(void)
 {
 	struct timespec ts;
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+static const char *slot_name(const struct loop *l, const struct slot *s)
+{
+	return l->cfg->names[s - l->slots];
 }
 
 /* --- answers --- */
@@ -65,8 +47,7 @@ static void slot_drop_gift(struct slot *s)
 {
 	for (unsigned i = 0; i < s->gift.nr_fds; i++)
 		fd_close(s->gift.fds[i]);
-	fd_close(s->gift.binary);
-	s->gift = (struct zygote_gift){ .binary = -1 };
+	s->gift = (struct zygote_gift){ 0 };
 }
 
 /* The spawn that main waits for has failed. */
@@ -81,32 +62,19 @@ static void slot_fail(struct slot *s, int err, int status)
 	s->state = SLOT_EMPTY;
 }
 
+static void slot_kill(struct slot *s)
+{
+	if (s->pid)
+		(void)kill(s->pid, SIGKILL); /* ours until it is reaped */
+}
+
+static void slot_condemn(struct slot *s)
+{
+	s->is_condemned = true;
+	slot_kill(s);
+}
+
 /* --- a new process --- */
-
-/* Nothing of the zygote's, least of all what belongs to other devices. */
-static void child_close_rest(const struct zygote_child *c)
-{
-	int keep[ZYGOTE_MAX_FDS + 8] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->sock,
-					 c->file,      c->ready,      c->gift.binary };
-	unsigned nr = 7;
-	for (unsigned i = 0; i < c->gift.nr_fds; i++)
-		keep[nr++] = c->gift.fds[i];
-	zygote_close_others(keep, nr);
-}
-
-NORETURN static void loop_be_child(struct loop *l, struct zygote_child *c)
-{
-	child_close_rest(c);
-	char name[16] = "";
-	sigset_t none;
-	/* before whatever changes credentials, which would undo it: the jail does it again */
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	strncpy(name, l->cfg->names[c->dev], sizeof(name) - 1);
-	(void)prctl(PR_SET_NAME, name); /* a nicety */
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* a good mask */
-	_exit(l->cfg->ops->serve(l->cfg->ctx, c));
-}
 
 static int loop_clone(struct loop *l, struct slot *s, int file)
 {
@@ -124,15 +92,17 @@ static int loop_clone(struct loop *l, struct slot *s, int file)
 				  .file = file,
 				  .ready = p[1],
 				  .ns = l->ns,
+				  .binary = s->program.fd,
 				  .gift = s->gift };
 	pid_t pid = zygote_clone(l->cfg, &c);
 	if (!pid)
-		loop_be_child(l, &c);
+		zygote_be_child(l->cfg, &c);
 	fd_close(p[1]);
 	fd_close(sv[1]);
 	s->ready = p[0];
 	s->sock = sv[0];
 	s->pid = pid > 0 ? pid : 0;
+	s->is_condemned = false;
 	return pid < 0 ? pid : 0;
 }
 
@@ -149,8 +119,8 @@ static void slot_open(struct loop *l, struct slot *s)
 		slot_fail(s, err, 0);
 		return;
 	}
-	slot_drop_gift(s);
 	s->is_wanted = false;
+	s->give_up_ns = loop_now_ns() + BEGIN_NS;
 	s->state = SLOT_STARTING;
 }
 
@@ -165,14 +135,22 @@ static void slot_begin(struct loop *l, struct slot *s)
 static void slot_on_ready(struct slot *s)
 {
 	struct zygote_word w;
-	ssize_t n = read(s->ready, &w, sizeof(w)); /* one write, smaller than a pipe */
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	int err = zygote_hear(s->ready, &w);
+	if (err == -EAGAIN)
 		return;
 	fd_close(take_fd(s->ready));
-	if (n != sizeof(w))
+	if (err == -EPROTO || err == -EPROTONOSUPPORT)
+		slot_condemn(s); /* none of ours after all: its end tells */
+	if (err)
 		return;
 	struct zygote_reply r = { .news = ZYGOTE_SPAWNED, .lacks = w.lacks };
 	memcpy(r.about, w.about, sizeof(r.about));
+	memcpy(r.version, w.version, sizeof(r.version));
+	memcpy(r.path, s->program.path, sizeof(r.path));
+	s->lacks = w.lacks;
+	s->program.has_served = true;
+	s->program.kills = 0;
+	slot_drop_gift(s);
 	slot_reply(s, &r, s->sock);
 	fd_close(take_fd(s->sock));
 	s->state = SLOT_SERVING;
@@ -189,21 +167,6 @@ static void slot_take_gift(struct slot *s, const struct zygote_request *r, const
 	s->gift.rows = r->rows;
 	for (unsigned i = 0; i < s->gift.nr_fds; i++)
 		s->gift.fds[i] = r->fd_map & 1u << i ? fds[at++] : -1;
-	if (r->fd_map & 1u << ZYGOTE_MAX_FDS)
-		s->gift.binary = fds[at];
-}
-
-static bool request_is_sane(const struct zygote_request *r, unsigned nr)
-{
-	uint32_t known = (1u << min_u32(r->nr_fds, ZYGOTE_MAX_FDS)) - 1;
-	return r->nr_fds <= ZYGOTE_MAX_FDS && !(r->fd_map & ~(known | 1u << ZYGOTE_MAX_FDS)) &&
-	       (unsigned)__builtin_popcount(r->fd_map) == nr;
-}
-
-static void slot_kill(struct slot *s)
-{
-	if (s->pid)
-		(void)kill(s->pid, SIGKILL); /* ours until it is reaped */
 }
 
 static void slot_on_request(struct loop *l, struct slot *s)
@@ -219,7 +182,7 @@ static void slot_on_request(struct loop *l, struct slot *s)
 		slot_fail(s, err, 0);
 		return;
 	}
-	if (err || !request_is_sane(&r, nr)) {
+	if (err || !zygote_request_is_sane(&r, nr)) {
 		while (nr)
 			fd_close(fds[--nr]);
 		fd_close(take_fd(s->ctl)); /* closed, or not main's words: deaf from now on */
@@ -232,6 +195,12 @@ static void slot_on_request(struct loop *l, struct slot *s)
 		return;
 	}
 	slot_take_gift(s, &r, fds);
+	/* one that has not served yet is not the one that is meant */
+	if (r.is_distrusted && s->program.fd >= 0 && s->program.has_served) {
+		log_warn("%s: %s dies before it has done anything: the program before it goes on",
+			 slot_name(l, s), s->program.path);
+		slot_fall_back(s);
+	}
 	s->is_wanted = true;
 	if (!s->pid) {
 		slot_begin(l, s);
@@ -242,25 +211,6 @@ static void slot_on_request(struct loop *l, struct slot *s)
 	s->state = SLOT_ENDING;
 }
 
-/* Main's other words, and its silence. False: it is gone. */
-static bool loop_on_life(struct loop *l)
-{
-	struct zygote_errand e;
-	int fds[ZYGOTE_REQUEST_FDS];
-	unsigned nr;
-	int err = zygote_recv(l->life, &e, sizeof(e), fds, &nr, false);
-	if (err == -EAGAIN)
-		return true;
-	while (nr)
-		fd_close(fds[--nr]); /* none belongs here */
-	if (err)
-		return false;
-	int32_t answer = -EINVAL;
-	if (l->cfg->ops->order && e.dev < l->cfg->nr_devices && e.len <= sizeof(e.arg))
-		answer = l->cfg->ops->order(l->cfg->ctx, e.dev, e.what, e.arg, e.len);
-	return !zygote_send(l->life, &answer, sizeof(answer), NULL, 0);
-}
-
 /* --- ends --- */
 
 static int loop_exit_status(int status)
@@ -268,16 +218,33 @@ static int loop_exit_status(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* It was never ready: another program gives way to the one before it, ours fails. */
+static void slot_on_false_start(struct loop *l, struct slot *s, int status)
+{
+	/* who was killed from outside is hardly to blame: main asks again */
+	bool is_faulty = s->is_condemned || status != 128 + SIGKILL ||
+			 ++s->program.kills >= BEGIN_KILLS;
+	if (s->program.fd < 0 || l->is_leaving || !is_faulty) {
+		slot_fail(s, -ECANCELED, status);
+		return;
+	}
+	log_warn("%s: %s ended before it was ready (status %d): the program before it goes on",
+		 slot_name(l, s), s->program.path, status);
+	slot_fall_back(s);
+	s->is_wanted = true;
+}
+
 static void slot_on_end(struct loop *l, struct slot *s, int status)
 {
-	if (s->state == SLOT_STARTING) {
-		slot_fail(s, -ECANCELED, status);
-	} else {
+	bool was_ready = s->state != SLOT_STARTING;
+	fd_close(take_fd(s->ready));
+	fd_close(take_fd(s->sock));
+	s->state = SLOT_EMPTY;
+	if (was_ready) {
 		struct zygote_reply r = { .news = ZYGOTE_ENDED, .status = status };
-		fd_close(take_fd(s->ready));
-		fd_close(take_fd(s->sock));
 		slot_reply(s, &r, -1);
-		s->state = SLOT_EMPTY;
+	} else {
+		slot_on_false_start(l, s, status);
 	}
 	s->pid = 0;
 	if (s->is_wanted)
@@ -291,10 +258,13 @@ static void loop_reap(struct loop *l)
 		; /* several ends may be one signal */
 	int status;
 	pid_t pid;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (l->trial.pid == pid)
+			loop_on_trial(l, loop_exit_status(status));
 		for (unsigned i = 0; i < l->cfg->nr_devices; i++)
 			if (l->slots[i].pid == pid)
 				slot_on_end(l, &l->slots[i], loop_exit_status(status));
+	}
 }
 
 static bool loop_has_children(const struct loop *l)
@@ -309,6 +279,9 @@ static bool loop_has_children(const struct loop *l)
 NORETURN static void loop_leave(struct loop *l)
 {
 	uint64_t end_ns = loop_now_ns() + PARTING_NS;
+	l->is_leaving = true;
+	if (l->trial.pid)
+		(void)kill(l->trial.pid, SIGKILL); /* ours until it is reaped */
 	for (unsigned i = 0; i < l->cfg->nr_devices; i++) {
 		l->slots[i].is_wanted = false;
 		fd_close(take_fd(l->slots[i].sock));
@@ -329,12 +302,18 @@ NORETURN static void loop_leave(struct loop *l)
 
 /* --- the loop --- */
 
-static bool loop_is_opening(const struct loop *l)
+/* How long to sleep at most: a lock is waited for, or somebody may take too long. */
+static int loop_timeout_ms(const struct loop *l)
 {
-	for (unsigned i = 0; i < l->cfg->nr_devices; i++)
-		if (l->slots[i].state == SLOT_OPENING)
-			return true;
-	return false;
+	int ms = l->trial.pid ? BEGIN_TICK_MS : -1;
+	for (unsigned i = 0; i < l->cfg->nr_devices; i++) {
+		const struct slot *s = &l->slots[i];
+		if (s->state == SLOT_OPENING)
+			return LOCK_TICK_MS;
+		if (s->state == SLOT_STARTING && s->program.fd >= 0)
+			ms = BEGIN_TICK_MS;
+	}
+	return ms;
 }
 
 static void slot_look(struct loop *l, struct slot *s, const struct pollfd p[2])
@@ -345,26 +324,42 @@ static void slot_look(struct loop *l, struct slot *s, const struct pollfd p[2])
 		slot_on_request(l, s);
 	if (s->state == SLOT_OPENING)
 		slot_open(l, s);
+	/* ours is trusted to come to an end of its beginning */
+	if (s->state == SLOT_STARTING && s->program.fd >= 0 && loop_now_ns() >= s->give_up_ns)
+		slot_condemn(s);
+}
+
+enum { POLL_LIFE, POLL_SIGNALS, POLL_FIRST_SLOT };
+
+/* Fill in what is waited for; how many. */
+static nfds_t loop_poll_fill(const struct loop *l, struct pollfd *p)
+{
+	bool hears_trial = l->trial.pid && !l->trial.is_told;
+	nfds_t nr = POLL_FIRST_SLOT;
+	p[POLL_LIFE] = (struct pollfd){ l->life, POLLIN, 0 };
+	p[POLL_SIGNALS] = (struct pollfd){ l->signals, POLLIN, 0 };
+	for (unsigned i = 0; i < l->cfg->nr_devices; i++) {
+		p[nr++] = (struct pollfd){ l->slots[i].ctl, POLLIN, 0 };
+		p[nr++] = (struct pollfd){ l->slots[i].ready, POLLIN, 0 };
+	}
+	/* no more than there are descriptors: RLIMIT_NOFILE bounds poll(), too */
+	if (hears_trial)
+		p[nr++] = (struct pollfd){ l->trial.ready, POLLIN, 0 };
+	return nr;
 }
 
 NORETURN static void loop_run(struct loop *l)
 {
-	struct pollfd p[2 + 2 * ZYGOTE_MAX_DEVICES];
-	unsigned nr = l->cfg->nr_devices;
+	struct pollfd p[POLL_FIRST_SLOT + 2 * ZYGOTE_MAX_DEVICES + 1];
 	for (;;) {
-		p[0] = (struct pollfd){ l->life, POLLIN, 0 };
-		p[1] = (struct pollfd){ l->signals, POLLIN, 0 };
-		for (unsigned i = 0; i < nr; i++) {
-			p[2 + 2 * i] = (struct pollfd){ l->slots[i].ctl, POLLIN, 0 };
-			p[3 + 2 * i] = (struct pollfd){ l->slots[i].ready, POLLIN, 0 };
-		}
-		if (poll(p, 2 + 2 * nr, loop_is_opening(l) ? LOCK_TICK_MS : -1) < 0)
+		if (poll(p, loop_poll_fill(l, p), loop_timeout_ms(l)) < 0)
 			continue; /* EINTR; nothing else can happen to good descriptors */
-		for (unsigned i = 0; i < nr; i++)
-			slot_look(l, &l->slots[i], &p[2 + 2 * i]);
-		if (p[1].revents)
+		for (unsigned i = 0; i < l->cfg->nr_devices; i++)
+			slot_look(l, &l->slots[i], &p[POLL_FIRST_SLOT + 2 * i]);
+		loop_hurry(l);
+		if (p[POLL_SIGNALS].revents)
 			loop_reap(l);
-		if (p[0].revents && !loop_on_life(l))
+		if (p[POLL_LIFE].revents && !loop_on_life(l))
 			loop_leave(l);
 	}
 }
@@ -418,9 +413,11 @@ static void loop_init(struct loop *l, const int *ctl)
 	if (l->signals < 0)
 		_exit(1); /* main is told by the end of the sockets */
 	for (unsigned i = 0; i < l->cfg->nr_devices; i++)
-		l->slots[i] = (struct slot){
-			.ctl = ctl[i], .ready = -1, .sock = -1, .gift = { .binary = -1 }
-		};
+		l->slots[i] = (struct slot){ .ctl = ctl[i],
+					     .ready = -1,
+					     .sock = -1,
+					     .program = { .fd = -1 },
+					     .former = { .fd = -1 } };
 	loop_close_rest(l);
 	loop_only_write();
 	if (l->cfg->is_jailed)
@@ -436,16 +433,4 @@ void zygote_main(const struct zygote_config *cfg, int life, const int *ctl)
 	loop.life = life;
 	loop_init(&loop, ctl);
 	loop_run(&loop);
-}
-
-/* --- the child's word --- */
-
-void zygote_ready(const struct zygote_child *c, uint32_t lacks, const void *about, size_t len)
-{
-	struct zygote_word w = { .lacks = lacks };
-	BUG_ON(len > sizeof(w.about));
-	if (len)
-		memcpy(w.about, about, len);
-	ignore(write(c->ready, &w, sizeof(w)) < 0); /* the zygote is gone: so are we soon */
-	fd_close(c->ready);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include "base/err.h"
+#include "base/num.h"
 #include "zygote_priv.h"
 
 union zygote_control {
@@ -70,4 +71,11 @@ int zygote_recv(int sock, void *msg, size_t len, int fds[ZYGOTE_REQUEST_FDS], un
 		fd_close(fds[--*nr]);
 	/* there is room for all that are ever sent: the rest is more than this process may have */
 	return h.msg_flags & MSG_CTRUNC ? -EMFILE : -EPROTO;
+}
+
+bool zygote_request_is_sane(const struct zygote_request *r, unsigned nr)
+{
+	uint32_t known = (1u << min_u32(r->nr_fds, ZYGOTE_MAX_FDS)) - 1;
+	return r->nr_fds <= ZYGOTE_MAX_FDS && !(r->fd_map & ~known) &&
+	       (unsigned)__builtin_popcount(r->fd_map) == nr;
 }

@@ -12,12 +12,13 @@
 
 enum zygote_op { ZYGOTE_SPAWN = 1, ZYGOTE_KILL };
 
-/* Main to zygote. The descriptors are those of the gift that are there, then the binary. */
+/* Main to zygote. The descriptors are those of the gift that are there. */
 struct zygote_request {
 	uint32_t op;
-	uint32_t fd_map; /* bit n: fds[n] is there; bit ZYGOTE_MAX_FDS: a binary is */
+	uint32_t fd_map; /* bit n: fds[n] is there */
 	uint16_t cols, rows;
 	uint32_t nr_fds;
+	uint32_t is_distrusted; /* SPAWN: not the program that ran last, but the one before it */
 };
 
 enum zygote_news { ZYGOTE_SPAWNED = 1, ZYGOTE_FAILED, ZYGOTE_ENDED };
@@ -29,22 +30,55 @@ struct zygote_reply {
 	int32_t status; /* FAILED with -ECANCELED, ENDED: as zygote_status() */
 	int32_t pid;
 	uint32_t lacks;
+	char version[ZYGOTE_VERSION_BYTES];
+	char path[ZYGOTE_PATH_BYTES]; /* of its program; empty: ours */
 	uint8_t about[ZYGOTE_ABOUT_BYTES];
 };
 
-/* What a process says when it is ready. */
+#define ZYGOTE_MAGIC 0x766d0000u /* above the version: this is a program of ours */
+
+/* What a process says when it is ready. The first member is the first in every version. */
 struct zygote_word {
+	uint32_t handover; /* ZYGOTE_MAGIC | ZYGOTE_HANDOVER of the program */
+	int32_t err;       /* zygote_unfit() */
 	uint32_t lacks;
+	char version[ZYGOTE_VERSION_BYTES];
 	uint8_t about[ZYGOTE_ABOUT_BYTES];
 };
 
-/* Main to zygote on the socket that tells of main's life; the answer is an int32_t. */
+/* Main to zygote on the socket that tells of main's life: an order, or, with a file, an upgrade. */
 struct zygote_errand {
 	uint32_t dev, what, len;
-	uint8_t arg[ZYGOTE_ORDER_BYTES];
+	uint8_t arg[ZYGOTE_ORDER_BYTES]; /* upgrade: the path */
 };
 
-#define ZYGOTE_REQUEST_FDS (ZYGOTE_MAX_FDS + 1)
+struct zygote_answer {
+	int32_t err;
+	int32_t status;
+	uint32_t handover, lacks;
+	char version[ZYGOTE_VERSION_BYTES];
+};
+
+/* A program that a device's processes run. */
+struct zygote_program {
+	int fd; /* -1: ours */
+	char path[ZYGOTE_PATH_BYTES];
+	bool has_served; /* a process of it was ready */
+	unsigned kills;  /* of its processes from outside, before one was */
+};
+
+/* A program is tried out: one at a time, because main waits for the answer. */
+struct zygote_trial {
+	pid_t pid; /* 0: none is */
+	unsigned dev;
+	int ready;
+	uint64_t end_ns; /* it is ended then */
+	bool is_told;    /* the answer is there */
+	struct zygote_program program;
+	struct zygote_answer answer;
+};
+
+#define ZYGOTE_REQUEST_FDS ZYGOTE_MAX_FDS
 
 /* One message with at most ZYGOTE_REQUEST_FDS descriptors. Never waits to send. */
 MUST_CHECK int zygote_send(int sock, const void *msg, size_t len, const int *fds, unsigned nr);
@@ -55,8 +89,34 @@ MUST_CHECK int zygote_send(int sock, const void *msg, size_t len, const int *fds
 MUST_CHECK int zygote_recv(int sock, void *msg, size_t len, int fds[ZYGOTE_REQUEST_FDS],
 			   unsigned *nr, bool wait);
 
+/* Does it tell how many descriptors it has, as many as came? */
+bool zygote_request_is_sane(const struct zygote_request *r, unsigned nr);
+
 /* The zygote's process: @life hangs up when main is gone, @ctl are the devices' sockets. */
 NORETURN void zygote_main(const struct zygote_config *cfg, int life, const int *ctl);
+
+/* --- zygote_child.c --- */
+
+/* The new process: close what is not its own, and serve. */
+NORETURN void zygote_be_child(const struct zygote_config *cfg, const struct zygote_child *c);
+/*
+ * What a process said on @ready. -EAGAIN: nothing yet, -EPIPE: nothing, and it never will, -EPROTO:
+ * nonsense, -EPROTONOSUPPORT: w->handover is not ours; what it said is wrong (zygote_unfit()).
+ * w->version is printable in any case.
+ */
+MUST_CHECK int zygote_hear(int ready, struct zygote_word *w);
+
+/* --- zygote_trial.c --- */
+
+/* Try @program of @dev, whose descriptor is the trial's on success; @ns: as for zygote_clone(). */
+MUST_CHECK int zygote_trial_begin(struct zygote_trial *t, const struct zygote_config *cfg,
+				  const struct zygote_program *program, unsigned dev, unsigned ns);
+/* Hear what it says; end it when its time is over. Nothing when none is on. */
+void zygote_trial_look(struct zygote_trial *t, uint64_t now_ns);
+/* Its process has ended: the trial is over, t->answer stands, the program is the caller's. */
+void zygote_trial_end(struct zygote_trial *t, int status);
+
+/* --- zygote_clone.c --- */
 
 /* A new process that runs cfg->ops->serve(); *ns (in: what to try) says what it got. Its pid. */
 MUST_CHECK pid_t zygote_clone(const struct zygote_config *cfg, struct zygote_child *c);

@@ -144,9 +144,100 @@ def limits(bench):
 def restart(bench):
     with machine(bench, "--disable-sandbox"), Client(bench.work / "s") as client:
         client.refused("not-supported", "restart", device="block0")
+        client.refused("not-supported", "restart", device="block0", binary="/bin/true")
         client.refused("no-such-device", "restart", device="floppy")
         client.refused("bad-request", "restart")
         client.refused("bad-request", "restart", device=7)
+
+
+def program(bench, name, content=None, mode=0o755):
+    """A file that may be executed: a copy of vmm unless @content says what."""
+    path = bench.work / name
+    path.write_bytes(Path(bench.vmm).read_bytes() if content is None else content)
+    path.chmod(mode)
+    return path
+
+
+def upgrade(bench):
+    """Every device goes on with another program; what is none is refused, and changes nothing."""
+    if b"__tsan_init" in Path(bench.vmm).read_bytes():
+        raise Skip("ThreadSanitizer does not survive the clone() of a device")
+    path, copy = bench.work / "s", program(bench, "vmm-copy")
+    consoles = ("--serial", "type=stdout,num=1,console", "--console", f"type=file,path={bench.work}/console,name=log")
+    with machine(bench, *consoles, "--block", "format=null,size=1G,queues=3") as vm:
+        devices = named(path)
+        equal({d["binary"] for d in devices.values()}, {None}, "programs of a new machine")
+        version = devices["rng"]["version"]
+        for name in ("block0", "block1", "rng", "console"):
+            command(bench, "device", "restart", name, "--binary", copy, path)
+            device = named(path)[name]
+            equal((device["binary"], device["version"], device["restarts"]), (str(copy), version, 1), name)
+            equal(Path(f"/proc/{device['process']}/exe").resolve(), copy, f"what runs for {name}")
+            within(f"vmm {version} ({copy})", command(bench, "device", "list", path), "vmm device list")
+        before = named(path)
+        refused(bench, path)
+        after = named(path)
+        for name in before:
+            equal(after[name]["process"], before[name]["process"], f"the process of {name}")
+        killed_goes_on(path, copy)
+        command(bench, "disk", "resize", 0, "20M", path)
+        command(bench, "device", "restart", "block0", path)
+        await_restarts(path, "block0", 4)
+        equal(named(path)["block0"]["binary"], str(copy), "after a resize and a restart")
+        equal(named(path)["block0"]["disk"]["bytes"], 20 * MIB, "size")
+        equal(vm.process.poll(), None, "the machine")
+        command(bench, "stop", path)
+        equal(vm.wait(), 0, "status")
+
+
+def named(path):
+    with Client(path) as client:
+        return {device["name"]: device for device in client.result("devices")}
+
+
+def await_restarts(path, name, count):
+    for _ in range(6000):
+        device = named(path)[name]
+        if device["restarts"] >= count and device["process"]:
+            return device
+        time.sleep(0.01)
+    raise AssertionError(f"{name}: {device}")
+
+
+def killed_goes_on(path, copy):
+    """A process that dies is followed by one of the same program."""
+    os.kill(named(path)["block0"]["process"], signal.SIGKILL)
+    device = await_restarts(path, "block0", 2)
+    equal(Path(f"/proc/{device['process']}/exe").resolve(), copy, "what runs after a death")
+
+
+def refused(bench, path):
+    """What is no program for a device, from the command line and by hand."""
+    vmm = Path(bench.vmm).read_bytes()
+    for binary, why in (
+        ("/bin/true", "ended with status 0"),
+        ("/bin/false", "ended with status 1"),
+        (bench.work, "is a directory"),
+        (program(bench, "part", vmm[: 64 << 10]), "part"),
+        (program(bench, "head", vmm[:4096]), "head"),
+        (program(bench, "noise", os.urandom(4096)), "is no program"),
+        (program(bench, "script", b"#!/bin/sh\nexit 0\n"), "is a script"),
+        (program(bench, "plain", mode=0o644), "is no file that may be executed"),
+        ("/dev/null", "is no file that may be executed"),
+        (program(bench, "disk", bytes(16 * MIB)), "or an image of this VM"),
+        ("/usr/bin/yes", "not ready in time"),
+    ):
+        within(why, command(bench, "device", "restart", "block0", "--binary", binary, path, expect=1), str(binary))
+    command(bench, "device", "restart", "block0", "--binary", bench.work / "nothing", path, expect=2)
+    within("no device", command(bench, "device", "restart", "floppy", "--binary", "/bin/true", path, expect=1), "")
+    with Client(path) as client:
+        client.refused("bad-request", "restart", device="block0", binary="/bin/true")  # without a descriptor
+        client.refused("bad-request", "restart", device="block0", binary=7)
+        memory = os.memfd_create("vmm")
+        os.write(memory, vmm)
+        reply = client.ask_with(memory, "restart", device="block0", binary="memory")
+        within("is no file that may be executed", reply["error"]["text"], "a file that has no name")
+        os.close(memory)
 
 
 def restart_of_a_server(bench):
@@ -256,7 +347,7 @@ def spammed(bench):
         greedy.socket.close()
 
 
-CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, restart_of_a_server,
+CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, upgrade, restart_of_a_server,
          command_lines, path_in_use,
          hostile, spammed)  # fmt: skip
 

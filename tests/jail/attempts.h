@@ -282,6 +282,13 @@ static int try_be_dumped(void *arg)
 	return prctl(PR_GET_DUMPABLE) == 1 ? 0 : EPERM;
 }
 
+static int try_execute(void *path)
+{
+	char *argv[] = { path, NULL };
+	(void)execv(path, argv); /* outside it exits with 0 */
+	return errno;
+}
+
 static int try_host_name(void *arg)
 {
 	(void)arg;
@@ -327,6 +334,7 @@ static const struct attempt {
 	{ "have message queues", try_queues, NULL, false, true },
 	{ "have many signals wait", try_signals, NULL, false, true },
 	{ "have a capability", try_rights, NULL, true, false },
+	{ "execute a program", try_execute, "/bin/true", false, false },
 	{ "have root's rights by exec", try_rights_of_root, NULL, false, false },
 	{ "gain rights by exec", try_new_privileges, NULL, false, false },
 	{ "have a capability in its bounding set", try_capabilities, NULL, true, false },

@@ -179,6 +179,25 @@ static const struct expected_call {
 	{ R_(ZYGOTE), SYSCALL(chdir) },
 	{ R_(ZYGOTE), SYSCALL(landlock_create_ruleset) },
 	{ R_(ZYGOTE), SYSCALL(landlock_restrict_self) },
+	/* a device's process becomes another program, which begins: before it has a list itself */
+	{ R_(ZYGOTE), SYSCALL_IF(execveat, 4, AT_EMPTY_PATH) },
+	{ R_(ZYGOTE), SYSCALL_WITHOUT(mmap, 3, MAP_ANONYMOUS) },
+#ifdef SYS_arch_prctl
+	{ R_(ZYGOTE), SYSCALL(arch_prctl) },
+#endif
+#ifdef SYS_access
+	{ R_(ZYGOTE), SYSCALL(access) },
+#endif
+	{ R_(ZYGOTE), SYSCALL(faccessat) },
+#ifdef SYS_readlink
+	{ R_(ZYGOTE), SYSCALL(readlink) },
+#endif
+	{ R_(ZYGOTE), SYSCALL(readlinkat) },
+	{ R_(ZYGOTE), SYSCALL(set_tid_address) },
+	{ R_(ZYGOTE), SYSCALL(getdents64) },
+	{ R_(ZYGOTE), SYSCALL(get_mempolicy) },
+	{ R_(ZYGOTE), SYSCALL(set_mempolicy) },
+	{ R_(ZYGOTE), SYSCALL(capget) },
 	/* and the rings of devices */
 	{ R_(ZYGOTE), SYSCALL(io_uring_setup) },
 	{ R_(ZYGOTE), SYSCALL(io_uring_register) },

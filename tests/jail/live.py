@@ -8,6 +8,8 @@ theirs.
 """
 import os
 import re
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,7 +23,8 @@ PATIENCE_S = 60
 DEVICES = ("block0", "block1", "rng", "console")
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 SPACES = ("user", "pid", "mnt", "ipc", "uts", "cgroup", "net")
-OF_EACH = ("user", "pid")  # the others are one for all devices of a machine
+OF_EACH = ("user", "pid")  # the others are one for all devices of a machine ...
+OF_EACH_PROGRAM = ("user", "pid", "mnt")  # ... but where a device runs another program, which began with files
 LIMITS = {"Max core file size": 0, "Max open files": 1024, "Max processes": 256, "Max msgqueue size": 0}
 # Lists of system calls over a thread: the process's, and the narrower ones of threads and devices.
 FILTERS = {"main": 1, "vcpu": 2, "io": 2, "zygote": 1, "device": 2}
@@ -84,12 +87,12 @@ def space(proc, name):
     return os.readlink(proc / "ns" / name)
 
 
-def check_spaces(check, devices, main):
-    """Namespaces: none of the main process's, and of each device alone what should be."""
+def check_spaces(check, devices, main, of_each):
+    """Namespaces: none of the main process's, and of each device alone what should be (@of_each)."""
     for kind in SPACES:
         seen = [space(proc, kind) for proc in devices.values()]
         check.equal(space(main, kind) in seen, False, f"a device is in main's {kind} namespace")
-        check.equal(len(set(seen)), len(seen) if kind in OF_EACH else 1, f"{kind} namespaces of the devices")
+        check.equal(len(set(seen)), len(seen) if kind in of_each else 1, f"{kind} namespaces of the devices")
 
 
 def limit(proc, name):
@@ -124,7 +127,7 @@ def check_memory(check, devices):
             check.equal(seen.setdefault(inode, name), name, f"{name}: who else has its memory {inode}")
 
 
-def check_machine(check, machine, work):
+def check_machine(check, machine, work, of_each=OF_EACH):
     """All processes."""
     main, zygote, *rest = machine.processes()
     devices = {(proc / "comm").read_text().strip(): proc for proc in rest}
@@ -140,8 +143,15 @@ def check_machine(check, machine, work):
         check_files(check, device, proc, own.get(device, set()))
         for what, most in LIMITS.items():
             check.equal(limit(proc, what), str(most), f"{device}: {what}")
-    check_spaces(check, devices, main)
+    check_spaces(check, devices, main, of_each)
     check_memory(check, devices)
+
+
+def upgrade_devices(vmm, work):
+    """Each runs another program afterwards."""
+    copy = shutil.copy(vmm, work / "vmm")
+    for name in DEVICES:
+        subprocess.run([vmm, "device", "restart", name, "--binary", copy, work / "s"], timeout=PATIENCE_S, check=True)
 
 
 def main(arguments):
@@ -169,6 +179,8 @@ def main(arguments):
                 print(f"this host refuses a part of the jail: {machine.errors()}")
                 return SKIPPED
             check_machine(check, machine, work)
+            upgrade_devices(vmm, work)
+            check_machine(check, machine, work, OF_EACH_PROGRAM)
     return 1 if check.failed else 0
 
 

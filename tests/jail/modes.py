@@ -3,19 +3,22 @@
 usage: python3 -m jail.modes VMM GUEST
 
 Where nothing is missing, all three run the guest without a word. Where something is, `require` ends with status 1 and
-names it, `auto` runs the guest and names it, `off` runs it without a word.
+names it, `auto` runs the guest and names it, `off` runs it without a word. And with `auto` every device can be given
+another program (upgrade), which has the jail that the host gives.
 """
 import os
 import shutil
 import subprocess
 import sys
+import time
 
-from faults.ends import Setting, run
+from faults.ends import PATIENCE_S, Setting, run, wait_until_gone
 from support.hosts import OrdinaryUser, no_namespaces, no_user_namespaces
-from support.scratch import run_main, scratch_folder
+from support.scratch import die_with_parent, run_main, scratch_folder
 
 SKIPPED = 77
 TEST = "blk.sizes-direct,rng"
+DEVICES = ("block0", "block1", "rng", "console")
 USER, OTHERS = "user namespaces", "pid, mount, ipc, uts and cgroup namespaces"
 NET, ROOT = "a network namespace", "an empty root"
 ALL = (USER, OTHERS, NET, ROOT)
@@ -68,11 +71,39 @@ def told(mode, lacks):
     return 1, f"vmm: --sandbox=require: this host refuses devices: {lacks}; allow it, or say --sandbox=auto\n"
 
 
+def upgrade(setting, host, options):
+    """Give each device of a machine a copy of vmm to run: a list of what was said instead of yes."""
+    socket, copy = setting.folder / "socket", shutil.copy(setting.vmm, setting.folder / "copy")
+    command = [*host.wrap, *map(str, setting.command("hang", vmm_options=[*options, "-s", socket]))]
+
+    def prepare():
+        die_with_parent()
+        if host.prepare:
+            host.prepare()
+
+    def say(*words):
+        done = subprocess.run([setting.vmm, *words, socket], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return [done.stderr] if done.returncode else []
+
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          start_new_session=True, preexec_fn=prepare) as machine:  # fmt: skip
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while say("status") and machine.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            problems = [line for name in DEVICES for line in say("device", "restart", name, "--binary", copy)]
+            problems += say("stop")
+            problems += [] if machine.wait(PATIENCE_S) == 0 else [f"status {machine.returncode}"]
+        finally:
+            machine.kill()
+        return problems + (["processes left"] if wait_until_gone(machine.pid) else [])
+
+
 def check(vmm, guest, host, mode):
     """What is wrong with the end of a run: a list of lines; None where it cannot be tried."""
     with scratch_folder("modes") as folder:
         setting = Setting(vmm, guest, folder)
-        options = [f"--sandbox={mode}"]
+        options = [f"--sandbox={'auto' if mode == 'upgrade' else mode}"]
         if host.is_user:
             user = OrdinaryUser(folder)
             if not user.has_kvm:
@@ -82,6 +113,8 @@ def check(vmm, guest, host, mode):
                 if file != user.kvm:
                     user.give(file)
             setting.vmm, setting.guest = user.copy(vmm, folder), user.copy(guest, folder)
+        if mode == "upgrade":
+            return upgrade(setting, host, options)
         before = setting.files()
         end = run([*host.wrap, *setting.command(TEST, vmm_options=options)], host.prepare)
         status, line = told(mode, host.lacks)
@@ -114,10 +147,10 @@ def main(arguments):
         if not can_be(host):
             print(f"left out: {host.name}")
             continue
-        for mode in ("require", "auto", "off"):
+        for mode in ("require", "auto", "off", "upgrade"):
             problems = check(vmm, guest, host, mode)
             word = "left out" if problems is None else "FAIL" if problems else "ok"
-            print(f"{word}: {host.name}, --sandbox={mode} {problems or ''}", flush=True)
+            print(f"{word}: {host.name}, {mode} {problems or ''}", flush=True)
             failed += bool(problems)
     return 1 if failed else 0
 

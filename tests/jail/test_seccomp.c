@@ -50,11 +50,16 @@ static int begin(enum sandbox_role role)
 }
 
 /* Is call @nr with these arguments stopped by the filter? */
-static bool is_denied(long nr, long a, long b, long c)
+static bool is_denied_5(long nr, const long a[5])
 {
 	trapped = -1;
-	long got = syscall(nr, a, b, c, 0, 0, 0);
+	long got = syscall(nr, a[0], a[1], a[2], a[3], a[4], 0);
 	return trapped == nr || (nr == SYS_clone3 && got < 0 && errno == ENOSYS);
+}
+
+static bool is_denied(long nr, long a, long b, long c)
+{
+	return is_denied_5(nr, (long[5]){ a, b, c, 0, 0 });
 }
 
 /* Calls that the kernel makes user space make, and lets through any filter: SIGILL from elsewhere.
@@ -97,19 +102,19 @@ static void every_number_outside_the_list_is_denied(void **state)
 
 static void dangerous_calls_are_on_no_list(void **state)
 {
-	static const int never[] = { SYS_execve,           SYS_execveat,          SYS_ptrace,
-				     SYS_process_vm_readv, SYS_process_vm_writev, SYS_setuid,
-				     SYS_setresuid,        SYS_unshare,           SYS_bpf,
-				     SYS_init_module,      SYS_finit_module,      SYS_kexec_load,
-				     SYS_keyctl,           SYS_add_key,           SYS_userfaultfd,
-				     SYS_perf_event_open,  SYS_open_by_handle_at, SYS_reboot,
-				     SYS_chroot,           SYS_mknodat,           SYS_personality,
-				     SYS_pidfd_getfd };
+	static const int never[] = {
+		SYS_execve,      SYS_ptrace,       SYS_process_vm_readv, SYS_process_vm_writev,
+		SYS_setuid,      SYS_setresuid,    SYS_unshare,          SYS_bpf,
+		SYS_init_module, SYS_finit_module, SYS_kexec_load,       SYS_keyctl,
+		SYS_add_key,     SYS_userfaultfd,  SYS_perf_event_open,  SYS_open_by_handle_at,
+		SYS_reboot,      SYS_chroot,       SYS_mknodat,          SYS_personality,
+		SYS_pidfd_getfd
+	};
 	static const int not_in_devices[] = { SYS_openat,     SYS_openat2,    SYS_socket,
 					      SYS_connect,    SYS_bind,       SYS_kill,
 					      SYS_mount,      SYS_pivot_root, SYS_io_uring_setup,
 					      SYS_socketpair, SYS_wait4,      SYS_unlinkat,
-					      SYS_seccomp,    SYS_setns };
+					      SYS_seccomp,    SYS_setns,      SYS_execveat };
 	(void)state;
 	for (enum sandbox_role role = 0; role < SANDBOX_NR_ROLES; role++)
 		for (size_t i = 0; i < sizeof(never) / sizeof(*never); i++)
@@ -124,44 +129,58 @@ static void dangerous_calls_are_on_no_list(void **state)
 
 static const struct argument_row {
 	const char *what;
-	long nr, a, b, c;
+	long nr, args[5];
 	unsigned allowed; /* bit of each role that may; all others are denied */
 } argument_rows[] = {
 #define ROLE(r)  (1u << SANDBOX_##r)
 #define ZYGOTE_S (ROLE(ZYGOTE))
-	{ "open a path", SYS_openat, AT_FDCWD, 0, 0, ZYGOTE_S },
-	{ "open a path another way", SYS_openat2, AT_FDCWD, 0, 0, 0 },
-	{ "run a program", SYS_execve, 0, 0, 0, 0 },
-	{ "make a socket", SYS_socket, AF_UNIX, SOCK_STREAM, 0, 0 },
-	{ "connect a socket", SYS_connect, -1, 0, 0, 0 },
-	{ "listen for others", SYS_bind, -1, 0, 0, 0 },
-	{ "trace another process", SYS_ptrace, PTRACE_ATTACH, 4194303, 0, 0 },
-	{ "read another's memory", SYS_process_vm_readv, 4194303, 0, 0, 0 },
-	{ "write another's memory", SYS_process_vm_writev, 4194303, 0, 0, 0 },
-	{ "take another's descriptor", SYS_pidfd_getfd, -1, 0, 0, 0 },
-	{ "end another process", SYS_kill, 4194303, 0, 0, ZYGOTE_S },
-	{ "become another user", SYS_setuid, 0, 0, 0, 0 },
-	{ "make namespaces", SYS_unshare, 0, 0, 0, 0 },
-	{ "enter the host's network", SYS_setns, -1, CLONE_NEWNET, 0, 0 },
-	{ "enter the host's files", SYS_setns, -1, CLONE_NEWNS, 0, ZYGOTE_S },
-	{ "be looked into", SYS_prctl, PR_SET_DUMPABLE, 1, 0, ZYGOTE_S },
-	{ "listen to another's calls", SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, 0, 0 },
-	{ "make a ring", SYS_io_uring_setup, 0, 0, 0, ZYGOTE_S },
-	{ "memory to run", SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, 0 },
-	{ "make memory run", SYS_mprotect, 0, 4096, PROT_EXEC, 0 },
-	{ "type into a terminal", SYS_ioctl, 0, TIOCSTI, 0, 0 },
-	{ "any ioctl", SYS_ioctl, 0, 0x1234, 0, 0 },
-	{ "signal another process", SYS_tgkill, 4194303, 4194303, 0, ZYGOTE_S },
-	{ "a new process", SYS_clone, SIGCHLD, 0, 0, ZYGOTE_S },
-	{ "new namespaces", SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, ZYGOTE_S },
-	{ "a thread in a namespace", SYS_clone,
-	  CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWNET, 0, 0,
+	{ "open a path", SYS_openat, { AT_FDCWD }, ZYGOTE_S },
+	{ "open a path another way", SYS_openat2, { AT_FDCWD }, 0 },
+	{ "run a program", SYS_execve, { 0 }, 0 },
+	{ "become a program by its path", SYS_execveat, { AT_FDCWD }, 0 },
+	{ "become a program that is open", SYS_execveat, { -1, 0, 0, 0, AT_EMPTY_PATH }, ZYGOTE_S },
+	{ "make a socket", SYS_socket, { AF_UNIX, SOCK_STREAM }, 0 },
+	{ "connect a socket", SYS_connect, { -1 }, 0 },
+	{ "listen for others", SYS_bind, { -1 }, 0 },
+	{ "trace another process", SYS_ptrace, { PTRACE_ATTACH, 4194303 }, 0 },
+	{ "read another's memory", SYS_process_vm_readv, { 4194303 }, 0 },
+	{ "write another's memory", SYS_process_vm_writev, { 4194303 }, 0 },
+	{ "take another's descriptor", SYS_pidfd_getfd, { -1 }, 0 },
+	{ "end another process", SYS_kill, { 4194303 }, ZYGOTE_S },
+	{ "become another user", SYS_setuid, { 0 }, 0 },
+	{ "make namespaces", SYS_unshare, { 0 }, 0 },
+	{ "enter the host's network", SYS_setns, { -1, CLONE_NEWNET }, 0 },
+	{ "enter the host's files", SYS_setns, { -1, CLONE_NEWNS }, ZYGOTE_S },
+	{ "be looked into", SYS_prctl, { PR_SET_DUMPABLE, 1 }, ZYGOTE_S },
+	{ "listen to another's calls", SYS_seccomp, { SECCOMP_GET_NOTIF_SIZES }, 0 },
+	{ "make a ring", SYS_io_uring_setup, { 0 }, ZYGOTE_S },
+	{ "memory to run",
+	  SYS_mmap,
+	  { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS },
+	  0 },
+	{ "a file to run",
+	  SYS_mmap,
+	  { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, -1 },
 	  ZYGOTE_S },
-	{ "register buffers of a ring", SYS_io_uring_register, -1, IORING_REGISTER_BUFFERS, 0,
+	{ "make memory run", SYS_mprotect, { 0, 4096, PROT_EXEC }, 0 },
+	{ "type into a terminal", SYS_ioctl, { 0, TIOCSTI }, 0 },
+	{ "any ioctl", SYS_ioctl, { 0, 0x1234 }, 0 },
+	{ "signal another process", SYS_tgkill, { 4194303, 4194303 }, ZYGOTE_S },
+	{ "a new process", SYS_clone, { SIGCHLD }, ZYGOTE_S },
+	{ "new namespaces", SYS_clone, { CLONE_NEWUSER | SIGCHLD }, ZYGOTE_S },
+	{ "a thread in a namespace",
+	  SYS_clone,
+	  { CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWNET },
 	  ZYGOTE_S },
-	{ "lend a ring one's rights", SYS_io_uring_register, -1, IORING_REGISTER_PERSONALITY, 0,
+	{ "register buffers of a ring",
+	  SYS_io_uring_register,
+	  { -1, IORING_REGISTER_BUFFERS },
 	  ZYGOTE_S },
-	{ "tracer", SYS_prctl, PR_SET_PTRACER, 1, 0, ZYGOTE_S },
+	{ "lend a ring one's rights",
+	  SYS_io_uring_register,
+	  { -1, IORING_REGISTER_PERSONALITY },
+	  ZYGOTE_S },
+	{ "tracer", SYS_prctl, { PR_SET_PTRACER, 1 }, ZYGOTE_S },
 };
 
 struct argument_case {
@@ -177,7 +196,7 @@ static int one_argument(void *arg)
 		return err;
 	const struct argument_row *r = c->row;
 	pid_t before = getpid();
-	bool denied = is_denied(r->nr, r->a, r->b, r->c);
+	bool denied = is_denied_5(r->nr, r->args);
 	if (getpid() != before)
 		_exit(0); /* the new process of a clone() */
 	return denied ? 1 : 0;

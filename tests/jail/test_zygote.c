@@ -246,9 +246,7 @@ static void hands_over_what_main_gives(void **state)
 	int p[2];
 	char text[8] = "";
 	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
-	struct zygote_gift g = {
-		.fds = { -1, p[1] }, .nr_fds = 2, .cols = 'c', .rows = 1, .binary = -1
-	};
+	struct zygote_gift g = { .fds = { -1, p[1] }, .nr_fds = 2, .cols = 'c', .rows = 1 };
 	zygote_set_gift(d, &g);
 	for (int i = 0; i < 2; i++) {
 		int sock = zygote_connect(d);
@@ -292,7 +290,7 @@ static void says_that_the_zygotes_are_short(void **state)
 	struct zygote *z = make(*state);
 	files_of_zygote = 0;
 	struct zygote_device *d = zygote_device(z, 2);
-	struct zygote_gift g = { .nr_fds = 8, .binary = -1 };
+	struct zygote_gift g = { .nr_fds = 8 };
 	for (unsigned i = 0; i < g.nr_fds; i++)
 		g.fds[i] = STDERR_FILENO;
 	zygote_set_gift(d, &g);

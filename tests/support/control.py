@@ -41,6 +41,11 @@ class Client:
             raise AssertionError(f"id: {reply}")
         return reply
 
+    def ask_with(self, descriptor, do, **members):
+        """The same, with a descriptor."""
+        socket.send_fds(self.socket, [json.dumps({"do": do, **members}).encode() + b"\n"], [descriptor])
+        return self.hear()
+
     def result(self, do, **members):
         """The result of a request that must succeed."""
         reply = self.ask(do, **members)

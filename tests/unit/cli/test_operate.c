@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "src/cli/cli.h"
 #include "src/cli/control.h"
 #include "support/json_memory.h"
@@ -36,6 +38,17 @@ json_t *control_ask(const char *command, const char *socket, json_t *request, bo
 		return NULL;
 	json_t *r = json_loads(replying ? replying : "{}", 0, NULL);
 	assert_non_null(r);
+	return r;
+}
+
+static const char *replying_after; /* ... once a program has come */
+
+json_t *control_ask_with(const char *command, const char *socket, json_t *request, int fd)
+{
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	json_t *r = control_ask(command, socket, request, false);
+	if (r)
+		replying = replying_after;
 	return r;
 }
 
@@ -82,7 +95,7 @@ static void run(int (*fn)(int, char **), const char *line)
 static int setup(void **state)
 {
 	(void)state;
-	mute = replying = NULL;
+	mute = replying = replying_after = NULL;
 	return 0;
 }
 
@@ -109,8 +122,6 @@ static const struct {
 	  "a {\"do\":\"limit\",\"device\":\"block1\",\"speed\":\"\"}\n" }, /* the VM refuses it */
 	{ cmd_device_restart, "device restart rng a",
 	  "a {\"do\":\"restart\",\"device\":\"rng\"}\n" },
-	{ cmd_device_restart, "device restart rng --binary /bin/vmm a",
-	  "a {\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}\n" },
 };
 
 static void each_command_asks_for_what_it_says(void **state)
@@ -127,7 +138,7 @@ static void each_command_asks_for_what_it_says(void **state)
 static void without_memory_for_a_request_it_fails(void **state)
 {
 	(void)state;
-	static const size_t some[] = { 0, 7, 9, 12 };
+	static const size_t some[] = { 0, 7, 9, 11 };
 	for (size_t i = 0; i < ARRAY_SIZE(some); i++) {
 		unsigned before = json_memory_out;
 		json_memory_left = 2;
@@ -152,6 +163,69 @@ static void one_vm_that_does_not_answer_makes_it_fail(void **state)
 	assert_string_equal(ran.out, "");
 	run(cmd_device_restart, "device restart rng b");
 	assert_int_equal(ran.status, VM_EXIT_HOST);
+}
+
+/* --- another program --- */
+
+#define OF_RNG(n, binary) "[{\"name\":\"rng\",\"restarts\":" #n ",\"binary\":" binary "}]"
+
+static void a_program_is_handed_over_and_awaited(void **state)
+{
+	(void)state;
+	replying = OF_RNG(1, "null");
+	replying_after = OF_RNG(2, "\"/bin/sh\"");
+	run(cmd_device_restart, "device restart rng --binary /bin/sh a");
+	assert_int_equal(ran.status, VM_EXIT_OK);
+	assert_string_equal(asked,
+			    "a {\"do\":\"devices\"}\n"
+			    "a {\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/sh\"}\n"
+			    "a {\"do\":\"devices\"}\n");
+	assert_string_equal(ran.err.text, "");
+}
+
+static void a_program_that_does_not_serve_is_a_failure(void **state)
+{
+	(void)state;
+	replying = OF_RNG(1, "null");
+	replying_after = OF_RNG(2, "null");
+	run(cmd_device_restart, "device restart rng --binary /bin/sh a");
+	assert_int_equal(ran.status, VM_EXIT_HOST);
+	assert_int_equal(said_lines(&ran.err), 1);
+	assert_non_null(strstr(ran.err.text, "/bin/sh does not serve rng"));
+	/* the device has gone meanwhile, or never was */
+	replying = OF_RNG(1, "null");
+	replying_after = "[]";
+	run(cmd_device_restart, "device restart rng --binary /bin/sh a");
+	assert_int_equal(ran.status, VM_EXIT_HOST);
+	run(cmd_device_restart, "device restart floppy --binary /bin/sh a");
+	assert_int_equal(ran.status, VM_EXIT_HOST);
+	assert_non_null(strstr(ran.err.text, "no device 'floppy'"));
+	run(cmd_device_restart, "device restart rng --binary /no/such/file a");
+	assert_int_equal(ran.status, VM_EXIT_USAGE);
+	assert_string_equal(asked, "");
+}
+
+/* A VM shows the end of a long path, and nothing that begins within a letter. */
+static void a_long_path_is_awaited_as_it_will_be_shown(void **state)
+{
+	char folder[] = "/tmp/operate-XXXXXX", letter[32], tail[255] = "", line[400], after[400];
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(letter, sizeof(letter), "%s/\xc3\xa9", folder);
+	assert_int_equal(symlink("/bin", letter), 0);
+	for (int i = 0; i < 125; i++)
+		strcat(tail, "/.");
+	strcat(tail, "//sh"); /* 254 bytes: of the letter just one would be shown */
+	(void)snprintf(line, sizeof(line), "device restart rng --binary %s%s a", letter, tail);
+	(void)snprintf(after, sizeof(after), OF_RNG(2, "\"%s\""), tail);
+	replying = OF_RNG(1, "null");
+	replying_after = after;
+	run(cmd_device_restart, line);
+	unlink(letter);
+	rmdir(folder);
+	assert_int_equal(ran.status, VM_EXIT_OK);
+	(void)snprintf(after, sizeof(after), "\"binary\":\"%s\"}", tail);
+	assert_non_null(strstr(asked, after));
 }
 
 /* --- mistakes --- */
@@ -291,6 +365,9 @@ int main(void)
 		T(each_command_asks_for_what_it_says),
 		T(without_memory_for_a_request_it_fails),
 		T(one_vm_that_does_not_answer_makes_it_fail),
+		T(a_program_is_handed_over_and_awaited),
+		T(a_program_that_does_not_serve_is_a_failure),
+		T(a_long_path_is_awaited_as_it_will_be_shown),
 		T(a_mistake_gets_one_line_and_nobody_is_asked),
 		T(more_words_than_there_is_room_for),
 		T(a_status_for_people),

@@ -30,6 +30,7 @@ struct machine {
 	struct fake_vdev *dev[MACHINE_DEVICES];
 	struct vm_device_info info; /* of the disk */
 	int err;                    /* what operations answer */
+	const char *why;            /* ... in words, for a restart; NULL: none */
 	/* what they were asked for */
 	unsigned calls, of;
 	uint64_t bytes;
@@ -60,12 +61,14 @@ static inline int machine_set_limits(struct vm *vm, unsigned dev, const struct b
 	return m->err;
 }
 
-static inline int machine_restart(struct vm *vm, unsigned dev, const char *binary)
+static inline int machine_restart(struct vm *vm, unsigned dev, const struct vm_binary *binary,
+				  char why[VM_WHY_BYTES])
 {
 	struct machine *m = machine_of(vm);
 	m->calls++;
 	m->of = dev;
-	(void)snprintf(m->binary, sizeof(m->binary), "%s", binary ? binary : "(ours)");
+	(void)snprintf(m->binary, sizeof(m->binary), "%s", binary ? binary->path : "(ours)");
+	(void)snprintf(why, VM_WHY_BYTES, "%s", m->why ? m->why : "");
 	return m->err;
 }
 

@@ -133,6 +133,7 @@ static void a_block_disk_takes_every_key(void **state)
 	assert_int_equal(d->discard, VM_OFF);
 	assert_int_equal(CPU_COUNT(d->cpus), 2);
 	assert_true(d->has_packed && d->is_write_through);
+	assert_non_null(strstr(d->text, "iops=500:9")); /* all of it as it was given */
 	assert_int_equal(d->limits.bytes_per_s, 10 * MIB);
 	assert_int_equal(d->limits.burst_bytes, GIB);
 	assert_int_equal(d->limits.ops_per_s, 500);

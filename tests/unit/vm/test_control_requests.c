@@ -223,6 +223,15 @@ static void a_process_is_replaced(void **state)
 	assert_string_equal(f->m->binary, "/bin/vmm");
 	f->m->err = -EOPNOTSUPP;
 	expect_error(f, "{\"do\":\"restart\",\"device\":\"rng\"}", "not-supported", "process");
+	expect_error(f, "{\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}",
+		     "not-supported", "no program");
+	f->m->err = -EBADF;
+	expect_error(f, "{\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}",
+		     "bad-request", "descriptor");
+	f->m->err = -EPROTO;
+	f->m->why = "is no vmm";
+	expect_error(f, "{\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}", "failed",
+		     "/bin/vmm is no vmm");
 }
 
 /* --- refusals --- */

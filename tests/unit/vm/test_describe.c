@@ -57,6 +57,8 @@ static void a_device_with_a_process_of_its_own(void **state)
 {
 	struct machine *m = *state;
 	m->info.pid = 4711;
+	strcpy(m->info.version, "9.8");
+	strcpy(m->info.binary, "/bin/vmm");
 	m->info.restarts = 2;
 	m->info.last_pause_ns = 5999;
 	m->info.longest_pause_ns = 7000000;
@@ -65,6 +67,8 @@ static void a_device_with_a_process_of_its_own(void **state)
 	assert_string_equal(text(o, "kind"), "fake");
 	assert_string_equal(text(o, "pci"), "00:03.0");
 	assert_int_equal(number(o, "process"), 4711);
+	assert_string_equal(text(o, "version"), "9.8");
+	assert_string_equal(text(o, "binary"), "/bin/vmm");
 	assert_int_equal(number(o, "restarts"), 2);
 	assert_int_equal(number(o, "last_pause_us"), 5);
 	assert_int_equal(number(o, "longest_pause_us"), 7000);
@@ -74,6 +78,8 @@ static void a_device_with_a_process_of_its_own(void **state)
 	o = vm_describe_device(&m->vm, MACHINE_RNG);
 	assert_string_equal(text(o, "pci"), "00:04.0");
 	assert_true(is_null(o, "process"));
+	assert_true(is_null(o, "version"));
+	assert_true(is_null(o, "binary"));
 	assert_false(is_true(o, "driver"));
 	assert_false(is_true(o, "needs_reset"));
 	json_decref(o);

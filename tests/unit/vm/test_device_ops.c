@@ -154,9 +154,11 @@ static void nothing_here_can_be_started_anew(void **state)
 	struct fixture *f = *state;
 	plug_disk(f);
 	plug_rng(f);
+	const struct vm_binary b = { -1, "/bin/vmm" };
+	char why[VM_WHY_BYTES] = "";
 	for (unsigned dev = 0; dev < 2; dev++) {
-		assert_int_equal(vm_device_here.restart(&f->vm, dev, NULL), -EOPNOTSUPP);
-		assert_int_equal(vm_device_here.restart(&f->vm, dev, "/bin/vmm"), -EOPNOTSUPP);
+		assert_int_equal(vm_device_here.restart(&f->vm, dev, NULL, why), -EOPNOTSUPP);
+		assert_int_equal(vm_device_here.restart(&f->vm, dev, &b, why), -EOPNOTSUPP);
 	}
 }
 

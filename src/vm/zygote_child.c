@@ -1,0 +1,83 @@
+/* zygote_child.c - see zygote_priv.h: the first and the last that a new process has of the zygote.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "zygote_priv.h"
+
+/* Nothing of the zygote's, least of all what belongs to other devices. */
+static void child_close_rest(const struct zygote_child *c)
+{
+	int keep[ZYGOTE_MAX_FDS + 8] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->sock,
+					 c->file,      c->ready,      c->binary };
+	unsigned nr = 7;
+	for (unsigned i = 0; i < c->gift.nr_fds; i++)
+		keep[nr++] = c->gift.fds[i];
+	zygote_close_others(keep, nr);
+}
+
+void zygote_be_child(const struct zygote_config *cfg, const struct zygote_child *c)
+{
+	child_close_rest(c);
+	char name[16] = "";
+	sigset_t none;
+	/* before whatever changes credentials, which would undo it: the jail does it again */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	strncpy(name, cfg->names[c->dev], sizeof(name) - 1);
+	(void)prctl(PR_SET_NAME, name); /* a nicety */
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* a good mask */
+	_exit(cfg->ops->serve(cfg->ctx, c));
+}
+
+static void child_say(const struct zygote_child *c, struct zygote_word *w)
+{
+	w->handover = ZYGOTE_MAGIC | ZYGOTE_HANDOVER;
+	strncpy(w->version, VMM_VERSION, sizeof(w->version) - 1);
+	ignore(write(c->ready, w, sizeof(*w)) < 0); /* the zygote is gone: so are we soon */
+	fd_close(c->ready);
+}
+
+void zygote_ready(const struct zygote_child *c, uint32_t lacks, const void *about, size_t len)
+{
+	struct zygote_word w = { .lacks = lacks };
+	BUG_ON(len > sizeof(w.about));
+	if (len)
+		memcpy(w.about, about, len);
+	child_say(c, &w);
+}
+
+void zygote_unfit(const struct zygote_child *c, int err)
+{
+	struct zygote_word w = { .err = err };
+	child_say(c, &w);
+}
+
+/* Whatever was there is a string of letters for people, and for JSON. */
+static void hear_version(char *version, size_t size)
+{
+	version[size - 1] = 0;
+	for (char *c = version; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
+int zygote_hear(int ready, struct zygote_word *w)
+{
+	*w = (struct zygote_word){ 0 };
+	ssize_t n = read(ready, w, sizeof(*w)); /* one write, smaller than a pipe */
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	if (!n)
+		return -EPIPE;
+	hear_version(w->version, sizeof(w->version));
+	if ((size_t)n < sizeof(w->handover) || (w->handover & 0xffff0000u) != ZYGOTE_MAGIC)
+		return -EPROTO;
+	w->handover &= 0xffff;
+	if (w->handover != ZYGOTE_HANDOVER)
+		return -EPROTONOSUPPORT;
+	return n != sizeof(*w) || w->err > 0 ? -EPROTO : w->err;
+}

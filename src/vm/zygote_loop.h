@@ -1,0 +1,58 @@
+/*
+ * zygote_loop.h - inside the zygote: what it knows of each device, shared by the files of its loop.
+ *
+ * Layer:   vm
+ * Threads: the zygote's only one.
+ * Errors:  as each says.
+ * Spec:    zygote.h.
+ */
+#ifndef VM_ZYGOTE_LOOP_H
+#define VM_ZYGOTE_LOOP_H
+#include "zygote_priv.h"
+
+enum slot_state {
+	SLOT_EMPTY,
+	SLOT_ENDING, /* the old process is killed, a new one wanted */
+	SLOT_OPENING,
+	SLOT_STARTING, /* made, and not ready yet */
+	SLOT_SERVING,
+};
+
+struct slot {
+	enum slot_state state;
+	int ctl; /* -1: main closed it */
+	bool is_wanted;
+	pid_t pid; /* 0: none */
+	int ready; /* the child's word comes here */
+	int sock;  /* main's end, until it is sent */
+	uint64_t give_up_ns;
+	struct zygote_gift gift;
+	struct zygote_program program, former; /* what runs, and what is to if that is no good */
+	uint32_t lacks;                        /* what the last process that was ready did */
+	bool is_condemned; /* we ended the process before it was ready, for its own fault */
+};
+
+struct loop {
+	const struct zygote_config *cfg;
+	int life, signals;
+	unsigned ns;
+	bool is_leaving; /* main is gone: no new processes */
+	struct zygote_trial trial;
+	struct slot slots[ZYGOTE_MAX_DEVICES];
+};
+
+/* zygote_loop.c */
+uint64_t loop_now_ns(void);
+
+/* --- zygote_errand.c: what main wants of the zygote, one errand at a time --- */
+
+/* Main's words, and its silence. False: it is gone. */
+bool loop_on_life(struct loop *l);
+/* The process of the trial has ended. */
+void loop_on_trial(struct loop *l, int status);
+/* What takes too long is ended. */
+void loop_hurry(struct loop *l);
+/* The one before it takes the place of the one that is no good; ours stands behind all. */
+void slot_fall_back(struct slot *s);
+
+#endif
