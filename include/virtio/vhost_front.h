@@ -49,7 +49,8 @@ struct vhost_front_config {
 	 *
 	 * -EBUSY: I/O of the predecessor is under way, guest memory may still change; ask again.
 	 *
-	 * Any other error: do not ask again before the driver resets the device.
+	 * Any other error: do not ask again before the driver resets the device. But where the
+	 * server belongs to somebody else, who may start another (no kill()), it is as -EAGAIN.
 	 */
 	int (*connect)(void *ctx);
 	/*

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "base/err.h"
+#include "base/host_err.h"
 #include "base/le.h"
 #include "virtio/vhost_front.h"
 #include "vm_priv.h"
@@ -29,26 +30,39 @@ static int vhost_connect(void *ctx)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	memcpy(a.sun_path, d->path, strlen(d->path)); /* its length was checked */
 	CLEANUP(fd_cleanup) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || connect(fd, (const struct sockaddr *)&a, sizeof(a)))
-		return -EAGAIN;
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)))
+		return errno == EAGAIN ? -ETIMEDOUT : -errno; /* so many wait there already */
 	return take_fd(fd);
 }
 
+/* What it means that there is no device; of anything else the errno says it. */
+static const struct {
+	int err;
+	const char *why;
+} vhost_reasons[] = {
+	{ -ENOENT, "nobody listens there; start the server first" },
+	{ -ECONNREFUSED, "nobody listens there; start the server first" },
+	{ -ENOTDIR, "a part of the path is no folder; check the path" },
+	{ -EACCES, "no right to use the socket; give it to this user, or check its folders" },
+	{ -EPROTOTYPE, "not a stream socket, which vhost-user needs; check the path" },
+	{ -ETIMEDOUT, "the server does not answer; it may be serving another frontend" },
+	{ -ENODATA, "the server has no configuration for such a device" },
+	{ -E2BIG, "guest memory has more than 8 separate parts, which vhost-user cannot hand "
+		  "to a server; give the guest fewer" },
+	{ -EPROTO, "the server does not speak vhost-user for such a device" },
+	{ -ECONNRESET, "the server does not speak vhost-user for such a device" },
+	{ -EREMOTEIO, "the server does not speak vhost-user for such a device" },
+};
+
 static enum vm_status vhost_failed(const struct vm_vhost_config *d, int err)
 {
-	const char *why = strerror(-err);
-	if (err == -EAGAIN)
-		why = "nobody listens there; start the server first";
-	else if (err == -ETIMEDOUT)
-		why = "the server does not answer; it may be serving another frontend";
-	else if (err == -ENODATA)
-		why = "the server has no configuration for such a device";
-	else if (err == -E2BIG)
-		why = "guest memory has more than 8 separate parts, which vhost-user cannot hand "
-		      "to a server; give the guest fewer";
-	else if (err == -EPROTO || err == -ECONNRESET || err == -EREMOTEIO)
-		why = "the server does not speak vhost-user for such a device";
-	return vm_fail(VM_EXIT_HOST, "--%s: %s: %s", d->option, d->path, why);
+	const char *why = strerror(-err), *remedy = host_err_remedy(err);
+	for (size_t i = 0; i < ARRAY_SIZE(vhost_reasons); i++)
+		if (vhost_reasons[i].err == err)
+			why = vhost_reasons[i].why;
+	return vm_fail(VM_EXIT_HOST, "--%s: %s: %s%s", d->option, d->path, why, remedy);
 }
 
 /* What the guest reads of a shared folder, or a network card, when the user says it. */

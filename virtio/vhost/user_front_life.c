@@ -141,6 +141,8 @@ static void life_connect(struct front *f)
 {
 	f->last_try_ns = front_now_ns();
 	int sock = f->cfg.connect(f->cfg.ctx);
+	if (sock < 0 && !f->cfg.kill)
+		sock = -EAGAIN; /* whatever is wrong, somebody may mend it */
 	f->is_quiet = sock != -EBUSY;
 	if (sock == -EBUSY || (sock == -EAGAIN && !f->is_hopeless)) {
 		life_pause(f);

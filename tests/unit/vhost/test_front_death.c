@@ -197,6 +197,26 @@ static void waits_for_who_is_not_there_yet(void **state)
 	assert_false(drive_needs_reset(&b->v));
 }
 
+/* Whoever serves a socket of somebody else's may be replaced there, whatever is wrong with it now.
+ */
+static void for_a_server_of_others_any_error_may_pass(void **state)
+{
+	static const int errors[] = { -EMFILE, -EACCES, -ENOENT, -EPERM };
+	struct backend *b = *state;
+	b->cfg.kill = NULL;
+	backend_up(b);
+	for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
+		unsigned tries = b->tries;
+		b->refuse = errors[i];
+		backend_die(b);
+		drive_until(&b->v, b->tries > tries + 2);
+		b->refuse = 0;
+		backend_works(b);
+		assert_false(info_of(b).is_given_up);
+	}
+	assert_false(drive_needs_reset(&b->v));
+}
+
 /* Resets at every step of a frontend's life. */
 static void a_reset_ends_in_every_state(void **state)
 {
@@ -253,6 +273,7 @@ int main(void)
 		T(a_stop_does_not_wait_for_who_keeps_silent),
 		T(an_owner_may_say_never),
 		T(waits_for_who_is_not_there_yet),
+		T(for_a_server_of_others_any_error_may_pass),
 		T(a_reset_ends_in_every_state),
 		T(who_does_not_answer_is_ended),
 	};
