@@ -30,6 +30,7 @@ BUSY_NS = 200_000  # a worker's CPU time that stands for some requests: eight de
 EAGER = 0.3  # share of the kills that do not wait for so much
 TWINS = 0.2  # share of the kills that take a second device along
 CHUNK = 64  # bytes of a buffer of the guest's console
+UNDER_WAY = 4 * CHUNK  # bytes that a port of the guest may hold, at most
 DISKS = {
     "block0": ("disk, file in the page cache", "path={}/a,queues=2"),
     "block1": ("disk, file with O_DIRECT", "path={}/b,queues=2,direct"),
@@ -70,12 +71,14 @@ class GuestKiller(Killer):
         super().__init__(kills, TYPES)
         self.machine = self.watch = None
         self.console = "console"  # what the machine's console is counted as
+        self.consoles = None  # the host's side of it
         self.before = {}  # kills of each type when the machine began
 
-    def begin(self, machine, client, console):
+    def begin(self, machine, client, consoles):
         self.before = {name: tally.kills for name, tally in self.tallies.items()}
         self.begin_boot()
-        self.machine, self.watch, self.console = machine, Watch(client), console
+        self.consoles, self.console = consoles, "ports" if consoles.has_ports else "console"
+        self.machine, self.watch = machine, Watch(client)
 
     def end(self):
         """The machine is over; how often each of its devices was killed."""
@@ -104,6 +107,16 @@ class GuestKiller(Killer):
             outage_us = self.watch.outage_us(name, before, self.is_over)
             if outage_us:
                 self.tallies[self._type_of(name)].outages_us.append(outage_us)
+                if self._type_of(name) == "ports":
+                    self._wait_for_input(machine)
+
+    def _wait_for_input(self, machine):
+        """The next process of the console must hand input to the guest, too: more than came before it."""
+        wanted, deadline = self.consoles.echoed() + UNDER_WAY + 1, time.monotonic() + PATIENCE_S
+        while self.consoles.echoed() < wanted and b"load ends" not in machine.seen and not self.is_over.is_set():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no input of a port reaches the guest {PATIENCE_S} s after a kill")
+            time.sleep(0.001)
 
     def _type_of(self, name):
         return self.console if name == "console" else name
@@ -162,6 +175,10 @@ class Consoles:
             "--console", f"type=file,path={self.work}/c.out,name=c",
         ]  # fmt: skip
 
+    def echoed(self):
+        """Bytes that the guest has had as input of its second port, and put out on its third."""
+        return (self.work / "c.out").stat().st_size
+
     def check(self, said, kills):
         """What came out, after a guest that @said what it has put in; returns a word on what was repeated and lost."""
         counts = dict(re.findall(r"info lines (\w) (\d+)", said))
@@ -202,7 +219,7 @@ def load(vmm, guest, work, killer, has_ports):
         if not machine.wait_for(b"load begins", PATIENCE_S):
             raise AssertionError(f"no load: {machine.seen[-600:].decode(errors='replace')} {machine.errors()[-600:]}")
         with Client(control) as client:
-            killer.begin(machine, client, "ports" if has_ports else "console")
+            killer.begin(machine, client, consoles)
             status = machine.wait(PATIENCE_S)
             kills = killer.end()
         said = machine.seen.decode(errors="replace").replace("\r", "")

@@ -227,6 +227,23 @@ bool lines_are_done(const struct lines *l)
 	return true;
 }
 
+void lines_want_input(struct lines *l)
+{
+	for (unsigned i = 0; i < l->nr_ports; i++)
+		l->ports[i].until = l->ports[i].at + LINES_SLOTS * LINES_BYTES + 1;
+}
+
+bool lines_have_input(const struct lines *l)
+{
+	for (unsigned i = 0; i < l->nr_ports; i++) {
+		const struct lines_port *p = &l->ports[i];
+		bool asks = p->is_known || i + 1 < l->nr_ports; /* see port_want() */
+		if (asks && p->at < p->until)
+			return false;
+	}
+	return true;
+}
+
 void lines_print(const struct lines *l)
 {
 	for (unsigned i = 0; i < l->nr_ports; i++) {

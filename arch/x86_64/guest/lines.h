@@ -33,6 +33,7 @@ struct lines_port {
 	struct lines_slot outs[LINES_SLOTS], ins[LINES_SLOTS];
 	uint64_t next_us;          /* not before */
 	struct lines_port *source; /* whose input comes out here; then there are no lines */
+	uint64_t until;            /* byte of its input: there lines_have_input() */
 };
 
 struct lines {
@@ -52,6 +53,10 @@ enum verdict lines_open(struct lines *l, bool is_multiport);
 void lines_turn(struct lines *l, bool goes_on);
 /* Is nothing under way but buffers for input? */
 bool lines_are_done(const struct lines *l);
+/* From here on every port with input is to get some more: as much as may be under way, and a byte.
+ */
+void lines_want_input(struct lines *l);
+bool lines_have_input(const struct lines *l);
 /* `info lines LETTER COUNT` for each port, `info input LETTER BYTES`. */
 void lines_print(const struct lines *l);
 

@@ -20,6 +20,7 @@
 #define ASK      64u
 #define PACE_US  200u
 #define GRACE_MS 20000 /* for what is under way at the end */
+#define INPUT_MS 60000 /* for more input of consoles */
 #define FOREVER  (~0u)
 
 struct disk {
@@ -226,21 +227,32 @@ static enum verdict verdict_of_all(void)
 	lines_print(&all.lines);
 	if (all.lines.why)
 		return test_fail("console: %s", all.lines.why);
+	if (!lines_have_input(&all.lines))
+		return test_fail("console: no more input came");
 	if (all.entropy.busy || !lines_are_done(&all.lines))
 		return test_fail("rng or console: requests are missing");
 	return PASS;
+}
+
+/* Everything for @ms at least, and until input has come that was asked for after that. */
+static void load_for(unsigned ms)
+{
+	uint64_t end = clock_after_ms(ms);
+	for (; !clock_passed(end); cpu_pause())
+		(void)all_turn(true);
+	lines_want_input(&all.lines);
+	end = clock_after_ms(INPUT_MS);
+	for (; !lines_have_input(&all.lines) && !clock_passed(end); cpu_pause())
+		(void)all_turn(true);
 }
 
 static enum verdict run(bool is_multiport)
 {
 	CHECK_PASS(open_all(is_multiport));
 	print("info load begins\n");
-	uint64_t end = clock_after_ms((unsigned)boot_param_number("seconds", 2) * 1000);
-	while (!clock_passed(end)) {
-		(void)all_turn(true);
-		cpu_pause();
-	}
+	load_for((unsigned)boot_param_number("seconds", 2) * 1000);
 	print("info load ends\n");
+	uint64_t end;
 	for (end = clock_after_ms(GRACE_MS); all_turn(false) && !clock_passed(end);)
 		cpu_pause();
 	return verdict_of_all();
