@@ -7,7 +7,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "sync/rcu.h"
 
@@ -167,6 +169,15 @@ void thread_join(struct thread *t)
 void thread_signal(struct thread *t)
 {
 	(void)pthread_kill(t->id, THREAD_SIGNAL); /* ESRCH: it has left already, nothing to end */
+}
+
+uint64_t thread_cpu_ns(const struct thread *t)
+{
+	struct timespec ts;
+	clockid_t clock;
+	if (pthread_getcpuclockid(t->id, &clock) || clock_gettime(clock, &ts))
+		return 0;
+	return timespec_ns(&ts);
 }
 
 int thread_tid(const struct thread *t)

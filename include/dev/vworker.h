@@ -40,7 +40,8 @@ void vworker_sync(struct vworker *w);
 
 /*
  * vdev_ops.beat for one worker: it answers from its loop, however long its I/O takes; a write that
- * it does itself and that takes long is answer enough. Any thread.
+ * it does itself and that takes long is answer enough. False: it hangs (pulse_priv.h). From one
+ * thread, at most a few times a second.
  */
 bool vworker_beat(struct vworker *w);
 

@@ -10,6 +10,7 @@
 #ifndef SYNC_THREAD_H
 #define SYNC_THREAD_H
 #include <sched.h>
+#include <stdint.h>
 #include "base/compiler.h"
 
 struct thread; /* from thread_create() to thread_join() */
@@ -44,6 +45,9 @@ void thread_join(struct thread *t);
 
 /* Interrupt a system call @t sits in (EINTR): a signal whose handler does nothing. */
 void thread_signal(struct thread *t);
+
+/* CPU time that @t has had, by any thread before the join. 0: the host does not tell. */
+uint64_t thread_cpu_ns(const struct thread *t);
 
 /* Kernel thread id of @t. */
 int thread_tid(const struct thread *t);

@@ -58,8 +58,9 @@ struct vdev_ops {
 	 */
 	bool (*queue_stats)(struct vdev *d, uint16_t idx, struct vq_stats *out);
 	/*
-	 * Ask every thread that serves queues for a sign of life, without waiting. True: all have
-	 * given the one asked for last. One thread calls it. NULL: no such threads.
+	 * Ask every thread that serves queues for a sign of life, without waiting. False: one of
+	 * them hangs; one that only gets no CPU does not. One thread calls it, at most a few times
+	 * a second. NULL: no such threads.
 	 */
 	bool (*beat)(struct vdev *d);
 	/*

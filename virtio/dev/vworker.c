@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "pulse_priv.h"
 #include "sync/thread.h"
 
 struct vworker {
@@ -15,6 +16,7 @@ struct vworker {
 	struct thread *thread;
 	struct reactor_msg beat_msg;
 	_Atomic bool is_beat_out; /* beat_msg is on its way */
+	struct pulse pulse;       /* whoever asks for beats */
 };
 
 static int vworker_begin(void *arg)
@@ -102,8 +104,14 @@ static void vworker_on_beat(struct reactor_msg *m)
 
 bool vworker_beat(struct vworker *w)
 {
-	if (atomic_exchange_explicit(&w->is_beat_out, true, memory_order_acquire))
-		return reactor_is_writing(w->reactor); /* the disk's fault, not its own */
+	if (atomic_exchange_explicit(&w->is_beat_out, true, memory_order_acquire)) {
+		if (reactor_is_writing(w->reactor))
+			return true; /* the disk's fault, not its own */
+		bool is_lost = pulse_is_lost(&w->pulse, thread_cpu_ns(w->thread));
+		thread_signal(w->thread); /* if it sleeps, it runs a moment before the next look */
+		return !is_lost;
+	}
+	pulse_ask(&w->pulse, thread_cpu_ns(w->thread));
 	w->beat_msg.fn = vworker_on_beat;
 	reactor_post(w->reactor, &w->beat_msg);
 	return true;

@@ -57,7 +57,6 @@ struct vhost_user_server {
 	uint8_t generation; /* of the configuration space the frontend knows */
 	bool has_told_error;
 	_Atomic unsigned beat_ms; /* user_beat(): how often; tests change it */
-	unsigned missed;          /* ... and in a row not answered */
 	uint64_t next_beat_ns;
 	struct user_mem mem;
 	struct user_log log;
@@ -137,11 +136,10 @@ MUST_CHECK int user_notifier_set(struct vhost_user_server *s, struct notifier *n
 void user_signal_nobody(void *ctx);
 extern const struct vdev_host_ops user_host_ops;
 
-#define USER_BEAT_MS     1000
-#define USER_BEAT_MISSES 10 /* counted, not timed: while we are stopped as well, nobody is late */
+#define USER_BEAT_MS 1000
 /*
- * While rings run: ask the device's threads for a sign of life when it is time to. One that gives
- * none is a bug of ours, and the end of this process. Returns the ms until the next time, -1: none.
+ * While rings run: ask the device's threads for a sign of life when it is time to. One that hangs
+ * is a bug of ours, and the end of this process. Returns the ms until the next time, -1: none.
  */
 int user_beat(struct vhost_user_server *s);
 

@@ -139,11 +139,11 @@ int user_beat(struct vhost_user_server *s)
 	if (!s->dev->ops->beat || !user_rings_any_running(s))
 		return -1;
 	if (now >= s->next_beat_ns) {
-		s->missed = s->dev->ops->beat(s->dev) ? 0 : s->missed + 1;
+		bool is_alive = s->dev->ops->beat(s->dev);
 		s->next_beat_ns = now + pause;
-		if (s->missed == USER_BEAT_MISSES)
+		if (!is_alive)
 			log_error("%s: a worker hangs", s->dev->id);
-		BUG_ON(s->missed >= USER_BEAT_MISSES);
+		BUG_ON(!is_alive);
 	}
 	return (int)((s->next_beat_ns - now) / NSEC_PER_MSEC) + 1;
 }

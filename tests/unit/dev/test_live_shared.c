@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +261,48 @@ static void no_wake_up_is_lost(void **state)
 	}
 }
 
+/* --- signs of life --- */
+
+struct block {
+	struct reactor_msg msg;
+	sem_t go_on, is_over;
+};
+
+/* As a thread of ours that waits for what never comes: signals wake it, and it sleeps again. */
+static void block_worker(struct reactor_msg *m)
+{
+	struct block *b = container_of(m, struct block, msg);
+	while (sem_wait(&b->go_on))
+		assert_int_equal(errno, EINTR);
+	(void)sem_post(&b->is_over);
+}
+
+static void a_blocked_worker_is_taken_for_hung_until_it_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct block b = { .msg.fn = block_worker };
+	const struct timespec tick = { 0, 1000000 };
+	(void)sem_init(&b.go_on, 0, 0);
+	(void)sem_init(&b.is_over, 0, 0);
+	start_worker(f);
+	reactor_post(vworker_reactor(f->worker), &b.msg);
+	assert_true(vworker_beat(f->worker));
+	unsigned looks = 0;
+	for (; vworker_beat(f->worker); looks++) {
+		assert_in_range(looks, 0, 100000);
+		(void)nanosleep(&tick, NULL); /* or the signals would become one */
+	}
+	assert_true(looks >= 9);
+	(void)sem_post(&b.go_on);
+	while (sem_wait(&b.is_over))
+		assert_int_equal(errno, EINTR);
+	vworker_sync(f->worker);
+	for (unsigned i = 0; i < 100; i++) {
+		assert_true(vworker_beat(f->worker));
+		vworker_sync(f->worker);
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -270,6 +313,7 @@ int main(void)
 		T(a_file_is_typed_in),
 		T(devices_share_a_worker),
 		T(no_wake_up_is_lost),
+		T(a_blocked_worker_is_taken_for_hung_until_it_goes_on),
 	};
 	rcu_enter_thread();
 	int failed = cmocka_run_group_tests_name("with io_uring", tests, NULL, NULL);

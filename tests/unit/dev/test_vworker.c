@@ -386,12 +386,12 @@ static void gives_a_sign_of_life_from_its_loop(void **state)
 {
 	struct fixture *f = *state;
 	assert_true(vworker_beat(f->worker));
-	assert_false(vworker_beat(f->worker)); /* not answered yet */
-	assert_false(vworker_beat(f->worker));
-	fake_is_writing = true;
-	assert_true(vworker_beat(f->worker)); /* waits for the disk */
+	passes(1);
+	assert_true(vworker_beat(f->worker));
+	fake_is_writing = true; /* waits for the disk */
+	for (unsigned i = 0; i < 100; i++)
+		assert_true(vworker_beat(f->worker));
 	fake_is_writing = false;
-	assert_false(vworker_beat(f->worker));
 	passes(1);
 	assert_true(vworker_beat(f->worker));
 	passes(1);

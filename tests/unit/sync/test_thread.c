@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "sync/rcu.h"
 
 struct seen {
@@ -171,6 +172,46 @@ static void a_signal_ends_a_system_call(void **state)
 	thread_join(t);
 }
 
+static _Atomic bool is_idle;
+
+static void spin(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&is_idle))
+		;
+}
+
+static uint64_t own_cpu_ns(void)
+{
+	struct timespec ts;
+	assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts), 0);
+	return timespec_ns(&ts);
+}
+
+static void tells_the_cpu_time_of_the_thread_and_no_other(void **state)
+{
+	(void)state;
+	struct thread *t;
+	struct thread_attr attr = { .name = "spinner" };
+	atomic_store(&is_idle, false);
+	assert_int_equal(thread_create(&t, &attr, spin, NULL), 0);
+	uint64_t before = thread_cpu_ns(t);
+	while (thread_cpu_ns(t) < before + 5000000) /* as it gets a CPU */
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	atomic_store(&is_idle, true);
+	thread_join(t);
+	atomic_store(&woken, 0);
+	assert_int_equal(thread_create(&t, &attr, sleep_long, NULL), 0);
+	for (uint64_t start = own_cpu_ns(); own_cpu_ns() < start + 100000000;)
+		;
+	assert_true(thread_cpu_ns(t) < 100000000);
+	while (!atomic_load(&woken)) {
+		thread_signal(t);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	thread_join(t);
+}
+
 static int prologues;
 static int prologues_before_fn;
 
@@ -217,6 +258,7 @@ int main(void)
 		cmocka_unit_test(a_priority_is_in_force_or_refused),
 		cmocka_unit_test(what_it_begins_with_succeeds_or_there_is_no_thread),
 		cmocka_unit_test(a_signal_ends_a_system_call),
+		cmocka_unit_test(tells_the_cpu_time_of_the_thread_and_no_other),
 		cmocka_unit_test(new_threads_begin_with_the_prologue),
 		cmocka_unit_test(joining_nothing_is_fine),
 	};
