@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "base/clock.h"
 #include "base/num.h"
 #include "bench/cases.h"
 #include "bus/bus.h"
@@ -165,19 +166,12 @@ static uint64_t ticks(void)
 #endif
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
-	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 static void run_each(void *ctx, unsigned thread, uint64_t n)
 {
 	struct bench_bus *b = ctx;
 	uint32_t v = 0;
 	if (!b->start_ns) {
-		b->start_ns = now_ns();
+		b->start_ns = clock_ns();
 		b->start_ticks = ticks();
 	}
 	rcu_enter_thread();
@@ -204,7 +198,7 @@ static double percentile_ns(const struct bench_bus *b, double share, double ns_p
 static unsigned figures(void *ctx, struct bench_figure f[BENCH_MAX_FIGURES])
 {
 	const struct bench_bus *b = ctx;
-	double ns = (double)(now_ns() - b->start_ns) / (double)(ticks() - b->start_ticks);
+	double ns = (double)(clock_ns() - b->start_ns) / (double)(ticks() - b->start_ticks);
 	f[0] = (struct bench_figure){ "p50_ns", percentile_ns(b, 0.5, ns) };
 	f[1] = (struct bench_figure){ "p99_ns", percentile_ns(b, 0.99, ns) };
 	f[2] = (struct bench_figure){ "p999_ns", percentile_ns(b, 0.999, ns) };

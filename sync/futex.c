@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/num.h"
 
 int futex_wait(_Atomic uint32_t *word, uint32_t seen, uint64_t deadline_ns)
@@ -28,11 +29,7 @@ void futex_wake(_Atomic uint32_t *word, int nr)
 
 bool futex_is_late(uint64_t deadline_ns)
 {
-	struct timespec now;
-	if (deadline_ns == FUTEX_FOREVER)
-		return false;
-	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-	return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec >= deadline_ns;
+	return deadline_ns != FUTEX_FOREVER && clock_ns() >= deadline_ns;
 }
 
 void futex_relax(unsigned round)

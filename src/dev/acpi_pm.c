@@ -8,7 +8,7 @@
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "base/clock.h"
 #include "base/le.h"
 #include "base/num.h"
 #include "dev/platform.h"
@@ -43,10 +43,8 @@ struct acpi_pm {
 
 static uint64_t acpi_pm_monotonic(void *ctx)
 {
-	struct timespec ts;
 	(void)ctx;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	return clock_ns();
 }
 
 static uint32_t acpi_pm_ticks(const struct acpi_pm *p)

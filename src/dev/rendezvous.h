@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <time.h>
+#include "base/clock.h"
 #include "base/num.h"
 #include "sync/notifier.h"
 
@@ -20,8 +21,7 @@
 /* Wait until @n was signalled; false: @timeout_ns passed without. */
 static inline bool rendezvous_wait(struct notifier *n, uint64_t timeout_ns)
 {
-	struct timespec start, now;
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	uint64_t start_ns = clock_ns();
 	for (uint64_t passed = 0; !notifier_consume(n);) {
 		if (passed >= timeout_ns)
 			return false;
@@ -29,9 +29,7 @@ static inline bool rendezvous_wait(struct notifier *n, uint64_t timeout_ns)
 		struct timespec ts = { .tv_sec = (time_t)(left / NSEC_PER_SEC),
 				       .tv_nsec = (long)(left % NSEC_PER_SEC) };
 		(void)ppoll(&(struct pollfd){ .fd = n->fd, .events = POLLIN }, 1, &ts, NULL);
-		clock_gettime(CLOCK_MONOTONIC, &now); /* whatever ppoll() said, look again */
-		passed = (uint64_t)(now.tv_sec - start.tv_sec) * NSEC_PER_SEC +
-			 (uint64_t)(now.tv_nsec - start.tv_nsec);
+		passed = clock_ns() - start_ns; /* whatever ppoll() said, look again */
 	}
 	return true;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "base/clock.h"
 #include "base/num.h"
 #include "byte_io.h"
 #include "dev/platform.h"
@@ -47,7 +48,7 @@ static uint64_t rtc_realtime(void *ctx)
 	struct timespec ts;
 	(void)ctx;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	return timespec_ns(&ts);
 }
 
 static uint64_t rtc_now(const struct rtc *r)

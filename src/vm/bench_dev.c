@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/num.h"
@@ -20,7 +21,7 @@ static uint64_t bench_clock_ns(clockid_t id)
 	struct timespec ts;
 	if (clock_gettime(id, &ts))
 		return 0; /* a thread that has ended */
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	return timespec_ns(&ts);
 }
 
 /* --- samples --- */

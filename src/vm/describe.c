@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/num.h"
 #include "vm_priv.h"
 
@@ -151,7 +152,7 @@ json_t *vm_describe_devices(struct vm *vm)
 
 json_t *vm_describe(struct vm *vm)
 {
-	uint64_t up_ms = (vm_now_ns() - vm->started_ns) / (1000 * 1000);
+	uint64_t up_ms = (clock_ns() - vm->started_ns) / (1000 * 1000);
 	return json_pack("{s:s, s:I, s:i, s:s, s:i, s:I, s:o}", "state", "running", "uptime_ms",
 			 (json_int_t)up_ms, "process", (int)getpid(), "version", VMM_VERSION,
 			 "vcpus", (int)vm->c->nr_cpus, "memory_bytes", (json_int_t)vm->c->ram_bytes,

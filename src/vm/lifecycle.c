@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/num.h"
@@ -181,16 +181,9 @@ static enum vm_status control_crashed(struct vm *vm)
 	return VM_EXIT_CRASH;
 }
 
-uint64_t vm_now_ns(void)
-{
-	struct timespec t;
-	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock */
-	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 enum vm_status vm_cpus_run(struct vm *vm)
 {
-	vm->started_ns = vm_now_ns();
+	vm->started_ns = clock_ns();
 	terminal_raw(vm->terminal);
 	vm->has_run = true;
 	enum vm_status status = cpus_start(vm);

@@ -233,7 +233,6 @@ int vm_find_device(const struct vm *vm, const char *name);
 /* What was chosen for each device, on standard output. */
 enum vm_status vm_print_choices(struct vm *vm);
 /* lifecycle.c */
-uint64_t vm_now_ns(void);
 enum vm_status vm_signals_build(struct vm *vm);
 void vm_signals_undo(struct vm *vm);
 enum vm_status vm_cpus_build(struct vm *vm);

@@ -13,6 +13,7 @@
 #define VIRTIO_VHOST_FRONT_PRIV_H
 #include <linux/virtio_blk.h>
 #include <poll.h>
+#include "base/clock.h"
 #include "sync/notifier.h"
 #include "sync/thread.h"
 #include "user_msg.h"
@@ -114,8 +115,6 @@ static inline bool front_is_connected(const struct front *f)
 {
 	return f->link.sock >= 0;
 }
-
-uint64_t front_now_ns(void);
 
 /* --- user_front_link.c: messages and waiting --- */
 

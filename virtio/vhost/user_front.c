@@ -168,7 +168,7 @@ static int front_new(struct front **out, const struct vhost_front_config *cfg)
 	if (!f->cfg.answer_ms)
 		f->cfg.answer_ms = VHOST_FRONT_ANSWER_MS;
 	if (!f->cfg.clock_ns)
-		f->cfg.clock_ns = front_now_ns;
+		f->cfg.clock_ns = clock_ns;
 	mutex_init(&f->lock);
 	front_link_init(&f->link);
 	f->log.fd = -1;

@@ -68,7 +68,7 @@ static void life_hang_up(struct front *f)
 		f->cfg.kill(f->cfg.ctx);
 	f->is_quiet = false;
 	if (!f->lost_ns && life_any_begun(f))
-		f->lost_ns = front_now_ns();
+		f->lost_ns = clock_ns();
 	for (uint16_t i = 0; i < f->dev.nr_queues; i++)
 		f->q[i].is_live = false;
 }
@@ -77,7 +77,7 @@ static void life_pause(struct front *f)
 {
 	unsigned twice = f->pause_ms ? 2 * f->pause_ms : LIFE_PAUSE_MIN_MS;
 	f->pause_ms = (unsigned)min_u32(twice, LIFE_PAUSE_MAX_MS);
-	f->next_try_ns = life_after_ms(front_now_ns(), f->pause_ms);
+	f->next_try_ns = life_after_ms(clock_ns(), f->pause_ms);
 }
 
 static void life_give_up(struct front *f, const char *why)
@@ -116,13 +116,13 @@ int front_take_server(struct front *f, int sock)
 {
 	f->link.sock = sock;
 	f->look_ms = LIFE_LOOK_MIN_MS;
-	f->next_look_ns = life_after_ms(front_now_ns(), f->look_ms);
+	f->next_look_ns = life_after_ms(clock_ns(), f->look_ms);
 	return front_hello(f);
 }
 
 static bool life_is_due(const struct front *f, bool is_urgent)
 {
-	uint64_t now = front_now_ns();
+	uint64_t now = clock_ns();
 	return now >= f->next_try_ns ||
 	       (is_urgent && now >= life_after_ms(f->last_try_ns, LIFE_PAUSE_MIN_MS));
 }
@@ -139,7 +139,7 @@ static void life_end(struct front *f, int sock)
 
 static void life_connect(struct front *f)
 {
-	f->last_try_ns = front_now_ns();
+	f->last_try_ns = clock_ns();
 	int sock = f->cfg.connect(f->cfg.ctx);
 	if (sock < 0 && !f->cfg.kill)
 		sock = -EAGAIN; /* whatever is wrong, somebody may mend it */
@@ -227,7 +227,7 @@ static void life_settled(struct front *f)
 {
 	bool is_successor = !f->link.is_settled && f->has_had;
 	f->link.is_settled = f->has_had = true;
-	uint64_t outage = f->lost_ns ? front_now_ns() - f->lost_ns : 0;
+	uint64_t outage = f->lost_ns ? clock_ns() - f->lost_ns : 0;
 	f->lost_ns = 0;
 	mutex_lock(&f->lock);
 	f->info.restarts += is_successor;
@@ -275,7 +275,7 @@ static int life_look(struct front *f)
 {
 	bool is_waiting;
 	uint64_t features;
-	if (front_now_ns() < f->next_look_ns)
+	if (clock_ns() < f->next_look_ns)
 		return 0;
 	life_forgive(f);
 	if (front_rings_moved(f, &is_waiting)) {
@@ -284,7 +284,7 @@ static int life_look(struct front *f)
 	} else {
 		f->look_ms = min_u32(2 * f->look_ms, LIFE_LOOK_MAX_MS);
 	}
-	f->next_look_ns = life_after_ms(front_now_ns(), f->look_ms);
+	f->next_look_ns = life_after_ms(clock_ns(), f->look_ms);
 	return is_waiting ? front_get_u64(f, VHOST_USER_GET_FEATURES, &features) : 0;
 }
 
@@ -318,10 +318,10 @@ static bool life_must_kill(const struct front *f)
 /* Hanging up first would have it stop its queues. */
 static void life_kill(struct front *f)
 {
-	uint64_t until = life_after_ms(front_now_ns(), f->cfg.answer_ms);
+	uint64_t until = life_after_ms(clock_ns(), f->cfg.answer_ms);
 	int err = 0;
 	f->cfg.kill(f->cfg.ctx);
-	while (!err && front_now_ns() < until)
+	while (!err && clock_ns() < until)
 		err = front_sleep(f, (int)f->cfg.answer_ms);
 }
 
@@ -348,7 +348,7 @@ static void life_replace(struct front *f)
 
 static int life_timeout_ms(const struct front *f, const struct front_wishes *w)
 {
-	uint64_t now = front_now_ns(), until = f->next_look_ns;
+	uint64_t now = clock_ns(), until = f->next_look_ns;
 	if (f->has_news)
 		return 0;
 	if (!front_is_connected(f)) {

@@ -2,20 +2,12 @@
  */
 #include <errno.h>
 #include <sys/socket.h>
-#include <time.h>
 #include "base/err.h"
 #include "base/num.h"
 #include "front_priv.h"
 
 /* A wait is cut into parts, so that time in which this process was stopped does not count. */
 #define LINK_PARTS 8
-
-uint64_t front_now_ns(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* always there */
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 void front_link_init(struct front_link *l)
 {
@@ -148,9 +140,9 @@ static struct link_patience link_patience(unsigned ms)
 static int link_await(struct front *f, short events, struct link_patience *left)
 {
 	while (left->parts) {
-		uint64_t until = front_now_ns() + (uint64_t)left->part_ms * NSEC_PER_MSEC;
+		uint64_t until = clock_ns() + (uint64_t)left->part_ms * NSEC_PER_MSEC;
 		int got = link_poll_once(f, events, (int)left->part_ms);
-		left->parts -= front_now_ns() >= until;
+		left->parts -= clock_ns() >= until;
 		if (got)
 			return got < 0 ? got : 0;
 	}

@@ -5,8 +5,8 @@
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/num.h"
@@ -126,16 +126,9 @@ bool user_rings_any_running(const struct vhost_user_server *s)
 
 /* --- are the device's threads alive? --- */
 
-static uint64_t user_now_ns(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* always there */
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 int user_beat(struct vhost_user_server *s)
 {
-	uint64_t now = user_now_ns(), pause = s->beat_ms * NSEC_PER_MSEC;
+	uint64_t now = clock_ns(), pause = s->beat_ms * NSEC_PER_MSEC;
 	if (!s->dev->ops->beat || !user_rings_any_running(s))
 		return -1;
 	if (now >= s->next_beat_ns) {
@@ -153,12 +146,12 @@ int user_beat(struct vhost_user_server *s)
 static void user_ring_wait(struct vhost_user_server *s, uint16_t idx)
 {
 	struct pollfd p = { .fd = s->wake.fd, .events = POLLIN };
-	uint64_t complain_ns = user_now_ns() + RING_PATIENCE_MS * NSEC_PER_MSEC;
+	uint64_t complain_ns = clock_ns() + RING_PATIENCE_MS * NSEC_PER_MSEC;
 	while (!vdev_queue_is_off(s->dev, idx)) {
 		int ms = user_beat(s);
-		if (!poll(&p, 1, ms < 0 ? RING_PATIENCE_MS : ms) && user_now_ns() > complain_ns) {
+		if (!poll(&p, 1, ms < 0 ? RING_PATIENCE_MS : ms) && clock_ns() > complain_ns) {
 			log_warn("%s: still waiting for I/O in flight", s->dev->id);
-			complain_ns = user_now_ns() + RING_PATIENCE_MS * NSEC_PER_MSEC;
+			complain_ns = clock_ns() + RING_PATIENCE_MS * NSEC_PER_MSEC;
 		}
 		(void)notifier_consume(&s->wake); /* what else it means is looked up anyway */
 	}

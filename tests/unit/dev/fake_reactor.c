@@ -9,8 +9,8 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/num.h"
 #include "fake_reactor.h"
@@ -91,20 +91,13 @@ void reactor_del_source(struct reactor *r, struct reactor_source *s)
 	list_remove(&s->link);
 }
 
-static uint64_t fake_now_ns(void)
-{
-	struct timespec t;
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 static void fake_ask(struct reactor *r, struct reactor_op *op, const struct fake_op *what)
 {
 	struct fake_op *o = calloc(1, sizeof(*o));
 	assert_non_null(o);
 	*o = *what;
 	if (o->kind == FAKE_TIMEOUT)
-		o->off = (int64_t)(fake_now_ns() + o->len);
+		o->off = (int64_t)(clock_ns() + o->len);
 	o->reactor = r;
 	o->op = op;
 	list_push_back(&r->ops, &o->link);
@@ -227,7 +220,7 @@ static bool fake_carry_out(const struct fake_op *o, int32_t *res)
 		return false;
 	if (o->kind == FAKE_TIMEOUT) {
 		*res = -ETIME;
-		return fake_now_ns() >= (uint64_t)o->off;
+		return clock_ns() >= (uint64_t)o->off;
 	}
 	if (fake_hook && fake_hook(o, res, &max))
 		return true;
