@@ -13,18 +13,10 @@
 
 static int user_dirty_map(struct dirty_log *l, const struct vhost_user_log *in, int fd)
 {
-	struct stat st;
-	uint64_t end;
-	if (fd < 0 || fstat(fd, &st))
-		return -EBADF;
-	/* a mapping behind the end of its file would kill us at the first mark */
-	if (!S_ISREG(st.st_mode) || !in->bytes || !add_ok(in->fd_offset, in->bytes, &end) ||
-	    end > (uint64_t)st.st_size)
-		return -EINVAL;
-	void *mem = mmap(NULL, in->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			 (off_t)in->fd_offset);
-	if (mem == MAP_FAILED)
-		return -errno;
+	void *mem;
+	int err = user_file_map(&mem, fd, in->fd_offset, in->bytes);
+	if (err)
+		return err;
 	l->bits = mem;
 	l->bytes = in->bytes;
 	return 0;

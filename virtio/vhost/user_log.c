@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include "base/err.h"
 #include "base/num.h"
 #include "user_priv.h"
@@ -38,23 +37,16 @@ int user_log_make(struct vhost_user_inflight *in, int *out)
 
 int user_log_map(struct user_log *l, const struct vhost_user_inflight *in, int fd)
 {
-	struct stat st;
-	uint64_t end;
+	void *mem;
 	if (!user_log_counts_ok(in) || in->bytes > USER_LOG_MAX_BYTES)
 		return -EINVAL;
 	/* the same size for each ring, whoever laid them out */
 	size_t stride = in->bytes / in->nr_queues;
 	if (!is_aligned(stride, 8))
 		return -EINVAL;
-	if (fd < 0 || fstat(fd, &st))
-		return -EBADF;
-	if (!S_ISREG(st.st_mode) || !add_ok(in->fd_offset, in->bytes, &end) ||
-	    end > (uint64_t)st.st_size)
-		return -EINVAL;
-	void *mem = mmap(NULL, in->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			 (off_t)in->fd_offset);
-	if (mem == MAP_FAILED)
-		return -errno;
+	int err = user_file_map(&mem, fd, in->fd_offset, in->bytes);
+	if (err)
+		return err;
 	user_log_fini(l);
 	*l = (struct user_log){ mem, in->bytes, stride, in->nr_queues, in->queue_size };
 	return 0;

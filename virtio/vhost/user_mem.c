@@ -1,24 +1,43 @@
-/* user_mem.c - the frontend's memory table. */
+/* user_mem.c - the files that a frontend gives, and its memory table. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include "base/err.h"
 #include "base/num.h"
 #include "user_priv.h"
 
 /* A mapping behind the end of its file would kill us at the first touch. */
-static int user_region_check(const struct vhost_user_region *r, int fd)
+static int user_file_check(int fd, uint64_t off, uint64_t bytes)
 {
 	struct stat st;
-	uint64_t end, user_end;
+	uint64_t end;
 	if (fd < 0 || fstat(fd, &st))
 		return -EBADF;
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st.st_mode) || !add_ok(off, bytes, &end) || end > (uint64_t)st.st_size)
 		return -EINVAL;
-	if (!add_ok(r->fd_offset, r->len, &end) || end > (uint64_t)st.st_size)
+	return 0;
+}
+
+int user_file_map(void **out, int fd, uint64_t off, uint64_t bytes)
+{
+	int err = user_file_check(fd, off, bytes);
+	if (err)
+		return err;
+	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)off);
+	if (mem == MAP_FAILED)
+		return -errno;
+	*out = mem;
+	return 0;
+}
+
+static int user_region_check(const struct vhost_user_region *r, int fd)
+{
+	uint64_t user_end;
+	if (!add_ok(r->user, r->len, &user_end))
 		return -EINVAL;
-	return add_ok(r->user, r->len, &user_end) ? 0 : -EINVAL;
+	return user_file_check(fd, r->fd_offset, r->len);
 }
 
 static int user_mem_map(struct gmem **out, const struct vhost_user_region *r, const int *fds,

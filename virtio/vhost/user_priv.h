@@ -69,6 +69,11 @@ struct vhost_user_server {
 };
 
 /* --- user_mem.c --- */
+/*
+ * Map @bytes from @off on of @fd, which the frontend gave, to be shared with it. -EBADF: there is
+ * no descriptor. -EINVAL: no regular file, or not all of it is there.
+ */
+MUST_CHECK int user_file_map(void **out, int fd, uint64_t off, uint64_t bytes);
 /* Make the memory of @nr regions; takes @fds on success only. No ring runs. */
 MUST_CHECK int user_mem_set(struct user_mem *m, const struct vhost_user_region *r, const int *fds,
 			    unsigned nr);
