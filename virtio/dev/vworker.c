@@ -296,6 +296,7 @@ static void vworker_on_start(struct reactor_msg *m)
 		vworker_kill(wq, "a queue has a size or an address that cannot be");
 		return;
 	}
+	wq->coalesce = (struct coalesce){ 0 }; /* results are counted anew */
 	wq->kick_iov = (struct iovec){ &wq->kick_count, sizeof(wq->kick_count) };
 	wq->kick_op.done = vworker_kicked;
 	if (wq->started)

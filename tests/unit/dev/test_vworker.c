@@ -194,18 +194,44 @@ static void serve_some(struct fixture *f, unsigned nr)
 	fake_pass();
 }
 
-static void one_interrupt_will_do_while_more_keeps_coming(void **state)
+/*
+ * A fresh queue serves @nr, while more seems to keep coming. True: without an interrupt so far. It
+ * is held for 50 us, in which the host may take the CPU from us: so it is worth another try.
+ */
+static bool holds_after(struct fixture *f, unsigned nr)
 {
-	struct fixture *f = *state;
+	drive_reset(&f->v);
 	drive_up(&f->v, 1ull << VIRTIO_F_VERSION_1); /* each result wants one */
 	passes(3);
 	fake_is_busy = true;
-	serve_some(f, 10);
-	assert_int_equal(vq_stats_of(f->t->wq.q)->requests, 10); /* shown they are */
-	assert_int_equal(interrupts(f), 0);
+	serve_some(f, nr);
+	assert_int_equal(vq_stats_of(f->t->wq.q)->requests, nr); /* shown they are */
 	fake_is_busy = false;
+	return !interrupts(f);
+}
+
+#define TRIES 1000
+
+static void one_interrupt_will_do_while_more_keeps_coming(void **state)
+{
+	struct fixture *f = *state;
+	unsigned tries = TRIES;
+	while (!holds_after(f, 10))
+		assert_true(--tries);
 	fake_pass();
 	assert_int_equal(interrupts(f), 1);
+}
+
+/* The numbers of its results begin at 0 again. */
+static void a_queue_that_starts_again_has_learnt_nothing(void **state)
+{
+	struct fixture *f = *state;
+	unsigned tries = TRIES;
+	do {
+		assert_true(--tries);
+		(void)holds_after(f, 40);
+		fake_pass();
+	} while (!holds_after(f, 1));
 }
 
 static void an_interrupt_is_not_held_for_ever(void **state)
@@ -226,16 +252,13 @@ static void an_interrupt_is_not_held_for_ever(void **state)
 static void a_queue_that_stops_owes_nothing(void **state)
 {
 	struct fixture *f = *state;
-	drive_up(&f->v, 1ull << VIRTIO_F_VERSION_1);
-	passes(3);
-	fake_is_busy = true;
-	serve_some(f, 1);
-	assert_int_equal(interrupts(f), 0);
+	for (unsigned tries = TRIES; !holds_after(f, 1);)
+		assert_true(--tries);
 	drive_reset(&f->v);
 	struct vq_stats s;
 	vworker_queue_stats(&f->t->wq, &s);
 	assert_null(f->t->wq.q);
-	assert_int_equal(s.interrupts, 1);
+	assert_int_equal(s.interrupts, s.requests); /* of one in each try */
 }
 
 static void requests_from_before_the_start_are_served(void **state)
@@ -403,6 +426,7 @@ int main(void)
 		T(a_kick_wakes_it_and_is_counted),
 		T(a_doorbell_that_does_not_block_will_do),
 		T(one_interrupt_will_do_while_more_keeps_coming),
+		T(a_queue_that_starts_again_has_learnt_nothing),
 		T(an_interrupt_is_not_held_for_ever),
 		T(a_queue_that_stops_owes_nothing),
 		T(requests_from_before_the_start_are_served),
