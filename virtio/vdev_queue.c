@@ -138,6 +138,12 @@ bool vdev_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
 	return idx < d->nr_queues && d->ops->queue_stats && d->ops->queue_stats(d, idx, out);
 }
 
+void vdev_count_in(struct vdev *d, struct vq_counters *c)
+{
+	for (uint16_t i = 0; d->ops->count_in && i < d->nr_queues; i++)
+		d->ops->count_in(d, i, &c[i]);
+}
+
 /* --- registers --- */
 
 /* The queue the driver means, if it may be set up now. */

@@ -79,7 +79,8 @@ struct vworker_queue {
 	struct coalesce coalesce;
 	struct vq_stats before; /* of the queue's earlier lives */
 	/* written by the worker after each pass, read by anybody: vworker_queue_stats() */
-	struct vq_stats shown;
+	struct vq_counters own;
+	struct vq_counters *shown; /* where they are; NULL: own */
 	/* written by start, read by the worker: the message in between orders them */
 	struct vq_setup setup;
 	struct reactor_msg start_msg, stop_msg; /* one of each in flight at most */
@@ -92,6 +93,8 @@ void vworker_stop_queue(struct vworker_queue *wq);
 
 /* What the queue has done as of its last pass, earlier lives included. Any thread. */
 void vworker_queue_stats(const struct vworker_queue *wq, struct vq_stats *out);
+/* vdev_ops.count_in for one queue. */
+void vworker_count_in(struct vworker_queue *wq, struct vq_counters *c);
 
 /* Look at a parked queue again. Worker thread; fine when it does not run. */
 void vworker_wake(struct vworker_queue *wq);

@@ -59,6 +59,25 @@ struct vq_stats {
 	uint64_t errors;     /* faults of the driver */
 };
 
+/*
+ * Counters in memory of their own, which may be shared with other processes: whoever reads them
+ * must expect any value. One for each queue, apart, because each has another writer.
+ */
+struct vq_counters {
+	struct vq_stats stats CACHE_ALIGNED;
+};
+/* A copy, each counter by itself. */
+static inline struct vq_stats vq_counters_read(const struct vq_counters *c)
+{
+	return (struct vq_stats){
+		.requests = __atomic_load_n(&c->stats.requests, __ATOMIC_RELAXED),
+		.kicks = __atomic_load_n(&c->stats.kicks, __ATOMIC_RELAXED),
+		.interrupts = __atomic_load_n(&c->stats.interrupts, __ATOMIC_RELAXED),
+		.passes = __atomic_load_n(&c->stats.passes, __ATOMIC_RELAXED),
+		.errors = __atomic_load_n(&c->stats.errors, __ATOMIC_RELAXED),
+	};
+}
+
 struct vq; /* layout in virtio/queue_priv.h, for the ring engine and its benchmarks */
 
 /*

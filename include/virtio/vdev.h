@@ -58,6 +58,11 @@ struct vdev_ops {
 	 */
 	bool (*queue_stats)(struct vdev *d, uint16_t idx, struct vq_stats *out);
 	/*
+	 * Count what queue @idx does in @c, on top of what is there; @c outlives the device. Before
+	 * its first start. NULL: it does not count.
+	 */
+	void (*count_in)(struct vdev *d, uint16_t idx, struct vq_counters *c);
+	/*
 	 * Ask every thread that serves queues for a sign of life, without waiting. False: one of
 	 * them hangs; one that only gets no CPU does not. One thread calls it, at most a few times
 	 * a second. NULL: no such threads.
@@ -157,6 +162,8 @@ void vdev_config_write(struct vdev *d, uint32_t off, const void *buf, uint32_t l
 
 /* Queue registers; @idx past the end reads as zero and ignores writes. */
 bool vdev_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out);
+/* vdev_ops.count_in for all queues; @c: one for each. */
+void vdev_count_in(struct vdev *d, struct vq_counters *c);
 uint16_t vdev_queue_max(struct vdev *d, uint16_t idx);
 uint16_t vdev_queue_size(struct vdev *d, uint16_t idx);
 void vdev_queue_set_size(struct vdev *d, uint16_t idx, uint16_t size);

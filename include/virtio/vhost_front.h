@@ -71,6 +71,11 @@ struct vhost_front_config {
 	 * to stop its queues: that would cut short what it cannot finish.
 	 */
 	bool has_no_stop;
+	/*
+	 * Where the servers count, one for each queue (VDEV_MAX_QUEUES), and nobody else writes;
+	 * outlives the device. NULL: it is not known.
+	 */
+	const struct vq_counters *counters;
 	unsigned answer_ms; /* how long it may take to answer; 0: VHOST_FRONT_ANSWER_MS */
 	/* Of the budget of deaths, monotonic; any thread. NULL: CLOCK_MONOTONIC. */
 	uint64_t (*clock_ns)(void);

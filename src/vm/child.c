@@ -172,6 +172,20 @@ static enum vm_status child_make_slow(struct vm *vm, const struct zygote_child *
 	return err ? vm_fail_errno(err, "making a virtio device") : VM_EXIT_OK;
 }
 
+/* Where main can see them, and whoever comes after us finds them. */
+static int child_count(const struct zygote_child *c, struct vdev *dev)
+{
+	if (c->gift.counters < 0)
+		return 0;
+	void *mem = mmap(NULL, CHILD_COUNTER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 c->gift.counters, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	vdev_count_in(dev, mem);
+	fd_close(c->gift.counters);
+	return 0;
+}
+
 static enum vm_status child_make(struct vm *vm, const struct zygote_child *c,
 				 struct vhost_user_server **out)
 {
@@ -180,7 +194,9 @@ static enum vm_status child_make(struct vm *vm, const struct zygote_child *c,
 						      : child_make_slow(vm, c, &dev);
 	if (st)
 		return st;
-	int err = vhost_user_server_create(out, dev);
+	int err = child_count(c, dev);
+	if (!err)
+		err = vhost_user_server_create(out, dev);
 	if (err)
 		vdev_destroy(dev);
 	return err ? vm_fail_errno(err, "making a vhost-user server") : VM_EXIT_OK;

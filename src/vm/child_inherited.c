@@ -44,8 +44,8 @@ static void inherit_rights(void)
 /* All that is open here is meant for the new program, but for the program itself. */
 static int inherit_descriptors(const struct zygote_child *c)
 {
-	int fds[ZYGOTE_MAX_FDS + 3] = { c->sock, c->file, c->ready };
-	unsigned nr = 3;
+	int fds[ZYGOTE_MAX_FDS + 4] = { c->sock, c->file, c->ready, c->gift.counters };
+	unsigned nr = 4;
 	for (unsigned i = 0; i < c->gift.nr_fds; i++)
 		fds[nr++] = c->gift.fds[i];
 	for (unsigned i = 0; i < nr; i++)
@@ -99,6 +99,7 @@ int child_become(const struct vm *vm, const struct zygote_child *c)
 			      .sock = c->sock,
 			      .file = c->file,
 			      .ready = c->ready,
+			      .counters = c->gift.counters,
 			      .log_level = log_get_level() };
 	if (child_is_disk(vm, c->dev))
 		inherit_disk(&h, vm, c->dev);
@@ -223,7 +224,8 @@ enum vm_status device_serve_inherited(const char *text)
 				  .ready = h.ready,
 				  .ns = h.ns,
 				  .binary = -1,
-				  .is_trial = h.is_trial };
+				  .is_trial = h.is_trial,
+				  .gift = { .counters = h.counters } };
 	int status = VM_EXIT_USAGE;
 	if (err == -EPROTONOSUPPORT)
 		zygote_ready(&c, 0, NULL, 0); /* with our version, which says it all */

@@ -63,6 +63,35 @@ static void main_share_errors(struct vm *vm)
 	log_share_errors(vm->said);
 }
 
+/*
+ * The memory that the processes of a device count in, one after the other. It is sealed, so that
+ * none can take it away under us; what they write there is shown and nothing else.
+ */
+static int child_make_counters(struct vm_child *ch)
+{
+	CLEANUP(fd_cleanup) int fd = memfd_create("counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, CHILD_COUNTER_BYTES) ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return -errno;
+	void *mem = mmap(NULL, CHILD_COUNTER_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	ch->counters = mem;
+	ch->gift = (struct zygote_gift){ .counters = take_fd(fd) };
+	zygote_set_gift(ch->zygote, &ch->gift);
+	return 0;
+}
+
+static int children_make(struct vm *vm)
+{
+	int err = 0;
+	for (unsigned i = 0; i < vm_nr_children(vm->c) && !err; i++) {
+		vm->children[i].zygote = zygote_device(vm->zygote, i);
+		err = child_make_counters(&vm->children[i]);
+	}
+	return err;
+}
+
 enum vm_status vm_zygote_build(struct vm *vm)
 {
 	char names[VM_MAX_VDEVS][16];
@@ -81,6 +110,8 @@ enum vm_status vm_zygote_build(struct vm *vm)
 		.ops = &child_ops, .ctx = vm, .nr_devices = nr, .names = list, .is_jailed = true
 	};
 	int err = zygote_create(&vm->zygote, &cfg);
+	if (!err)
+		err = children_make(vm);
 	if (err)
 		return vm_fail_errno(err, "making the process that makes devices");
 	for (unsigned i = 0; i < nr; i++)
@@ -103,6 +134,13 @@ void vm_zygote_undo(struct vm *vm)
 	log_share_errors(NULL);
 	if (vm->said)
 		(void)munmap(vm->said, sizeof(*vm->said)); /* cannot fail: it is ours */
+	for (unsigned i = 0; i < ARRAY_SIZE(vm->children); i++) {
+		struct vm_child *ch = &vm->children[i];
+		if (!ch->counters)
+			continue;
+		(void)munmap((void *)(uintptr_t)ch->counters, CHILD_COUNTER_BYTES); /* is one */
+		fd_close(ch->gift.counters);
+	}
 }
 
 /* As struct vhost_front_config wants it: is it worth asking again? */
@@ -188,7 +226,7 @@ static int child_keep_create(struct vm *vm)
 }
 
 /* What the console's processes start with. */
-static int child_give_console(struct vm *vm, struct zygote_device *d)
+static int child_give_console(struct vm *vm, const struct vm_child *ch)
 {
 	struct zygote_gift g;
 	int err = child_keep_create(vm);
@@ -196,22 +234,25 @@ static int child_give_console(struct vm *vm, struct zygote_device *d)
 		return err;
 	vm_console_gift(vm, &g);
 	g.fds[g.nr_fds++] = vm->console_keep_fd;
-	zygote_set_gift(d, &g);
+	g.counters = ch->gift.counters;
+	zygote_set_gift(ch->zygote, &g);
 	return 0;
 }
 
 enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev)
 {
 	struct vm_child *ch = &vm->children[dev];
-	struct zygote_device *d = ch->zygote = zygote_device(vm->zygote, dev);
+	struct zygote_device *d = ch->zygote;
 	char name[16];
 	child_name(vm, dev, name);
-	struct vhost_front_config cfg = {
-		.name = name, .connect = child_connect, .kill = child_kill, .ctx = ch
-	};
+	struct vhost_front_config cfg = { .name = name,
+					  .connect = child_connect,
+					  .kill = child_kill,
+					  .ctx = ch,
+					  .counters = ch->counters };
 	int err = 0;
 	if (!child_is_disk(vm, dev) && !child_is_rng(vm, dev))
-		err = child_give_console(vm, d);
+		err = child_give_console(vm, ch);
 	if (err)
 		return vm_fail_errno(err, "memory that outlives the console's process");
 	child_describe(vm, dev, &cfg);

@@ -23,6 +23,9 @@ enum child_order {
 	CHILD_LIMITS, /* struct blk_limits */
 };
 
+/* Of a device's processes: one struct vq_counters for each queue that there can be. */
+#define CHILD_COUNTER_BYTES (VDEV_MAX_QUEUES * sizeof(struct vq_counters))
+
 /* What a disk's process tells of itself (zygote_about()). */
 struct child_about {
 	struct blk_info info; /* but for the strings */

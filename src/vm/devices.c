@@ -309,7 +309,7 @@ int vm_console_create(struct vdev **out, struct vm *vm, const struct zygote_gift
 void vm_console_gift(const struct vm *vm, struct zygote_gift *g)
 {
 	struct winsize ws;
-	*g = (struct zygote_gift){ 0 };
+	*g = (struct zygote_gift){ .counters = -1 };
 	for (unsigned i = 0; i < vm->c->nr_serial; i++) {
 		const struct vm_serial_config *s = &vm->c->serial[i];
 		if (!s->is_virtio)

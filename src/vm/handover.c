@@ -61,11 +61,12 @@ char *handover_write(const struct handover *h)
 			 : h->kind == HANDOVER_CONSOLE ? write_console(h)
 						       : json_object();
 	/* a NULL makes the whole NULL, and is no leak */
-	json_t *o = json_pack("{s:i, s:i, s:s, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:o}", "handover",
-			      ZYGOTE_HANDOVER, "ready", h->ready, "kind", handover_kinds[h->kind],
-			      "trial", h->is_trial, "lists", h->has_lists, "log_violations",
-			      h->logs_violations, "log_level", (int)h->log_level, "namespaces",
-			      (int)h->ns, "socket", h->sock, "file", h->file, "device", device);
+	json_t *o = json_pack("{s:i, s:i, s:s, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:o}",
+			      "handover", ZYGOTE_HANDOVER, "ready", h->ready, "kind",
+			      handover_kinds[h->kind], "trial", h->is_trial, "lists", h->has_lists,
+			      "log_violations", h->logs_violations, "log_level", (int)h->log_level,
+			      "namespaces", (int)h->ns, "socket", h->sock, "file", h->file,
+			      "counters", h->counters, "device", device);
 	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return text;
@@ -164,7 +165,7 @@ static int read_kind(struct handover *h, const char *kind, json_t *device)
 
 int handover_read(struct handover *out, const char *text)
 {
-	*out = (struct handover){ .sock = -1, .file = -1, .ready = -1 };
+	*out = (struct handover){ .sock = -1, .file = -1, .ready = -1, .counters = -1 };
 	int version, level, ns, is_trial, has_lists, logs_violations;
 	const char *kind;
 	json_t *device;
@@ -174,10 +175,11 @@ int handover_read(struct handover *out, const char *text)
 		return -EPROTO;
 	if (version != ZYGOTE_HANDOVER)
 		return -EPROTONOSUPPORT;
-	if (json_unpack(out->json, "{s:s, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:o}", "kind", &kind,
-			"trial", &is_trial, "lists", &has_lists, "log_violations", &logs_violations,
-			"log_level", &level, "namespaces", &ns, "socket", &out->sock, "file",
-			&out->file, "device", &device))
+	if (json_unpack(out->json, "{s:s, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:o}", "kind",
+			&kind, "trial", &is_trial, "lists", &has_lists, "log_violations",
+			&logs_violations, "log_level", &level, "namespaces", &ns, "socket",
+			&out->sock, "file", &out->file, "counters", &out->counters, "device",
+			&device))
 		return -EPROTO;
 	out->is_trial = is_trial;
 	out->has_lists = has_lists;

@@ -29,8 +29,8 @@ struct handover_port {
 struct handover {
 	enum handover_kind kind;
 	bool is_trial, has_lists, logs_violations;
-	unsigned ns;           /* enum zygote_ns */
-	int sock, file, ready; /* descriptors; -1: none */
+	unsigned ns;                     /* enum zygote_ns */
+	int sock, file, ready, counters; /* descriptors; -1: none */
 	unsigned log_level;
 	/* disks */
 	unsigned number, queues;   /* "block3"; how many queues unless the user says */

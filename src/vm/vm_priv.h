@@ -58,6 +58,8 @@ struct vm_files {
 struct vm_child {
 	struct zygote_device *zygote;
 	_Atomic(struct vdev *) front; /* NULL: not made yet */
+	struct zygote_gift gift;
+	const struct vq_counters *counters; /* NULL: none */
 };
 
 struct vm_extra;

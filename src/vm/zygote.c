@@ -57,7 +57,7 @@ static struct zygote *zygote_alloc(const struct zygote_config *cfg)
 	}
 	for (unsigned i = 0; i < cfg->nr_devices; i++) {
 		strncpy(z->devices[i].name, cfg->names[i], sizeof(z->devices[i].name) - 1);
-		z->devices[i].ctl = -1;
+		z->devices[i].ctl = z->devices[i].gift.counters = -1;
 		mutex_init(&z->devices[i].lock);
 	}
 	z->nr_devices = cfg->nr_devices;
@@ -160,6 +160,10 @@ static int zygote_ask(struct zygote_device *d)
 			continue;
 		r.fd_map |= 1u << i;
 		fds[nr++] = d->gift.fds[i];
+	}
+	if (d->gift.counters >= 0) {
+		r.fd_map |= 1u << ZYGOTE_MAX_FDS;
+		fds[nr++] = d->gift.counters;
 	}
 	int err = zygote_send(d->ctl, &r, sizeof(r), fds, nr);
 	d->is_asked = !err;

@@ -41,7 +41,7 @@
  * What a process is told and what it says when it is ready have this version; other programs know
  * the one that they were built with. Counts up with every change of either.
  */
-#define ZYGOTE_HANDOVER 1
+#define ZYGOTE_HANDOVER 2
 
 struct zygote; /* from zygote_create() to zygote_destroy() */
 
@@ -51,6 +51,7 @@ struct zygote_gift {
 				  */
 	unsigned nr_fds;
 	uint16_t cols, rows; /* of the terminal; 0: unknown */
+	int counters;        /* memory that it counts in (struct vq_counters); -1: none */
 };
 
 /* What a device process starts with. */

@@ -11,9 +11,10 @@
 /* Nothing of the zygote's, least of all what belongs to other devices. */
 static void child_close_rest(const struct zygote_child *c)
 {
-	int keep[ZYGOTE_MAX_FDS + 8] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->sock,
-					 c->file,      c->ready,      c->binary };
-	unsigned nr = 7;
+	int keep[ZYGOTE_MAX_FDS + 8] = { STDIN_FILENO, STDOUT_FILENO,   STDERR_FILENO,
+					 c->sock,      c->file,         c->ready,
+					 c->binary,    c->gift.counters };
+	unsigned nr = 8;
 	for (unsigned i = 0; i < c->gift.nr_fds; i++)
 		keep[nr++] = c->gift.fds[i];
 	zygote_close_others(keep, nr);

@@ -47,7 +47,8 @@ static void slot_drop_gift(struct slot *s)
 {
 	for (unsigned i = 0; i < s->gift.nr_fds; i++)
 		fd_close(s->gift.fds[i]);
-	s->gift = (struct zygote_gift){ 0 };
+	fd_close(s->gift.counters);
+	s->gift = (struct zygote_gift){ .counters = -1 };
 }
 
 /* The spawn that main waits for has failed. */
@@ -167,6 +168,7 @@ static void slot_take_gift(struct slot *s, const struct zygote_request *r, const
 	s->gift.rows = r->rows;
 	for (unsigned i = 0; i < s->gift.nr_fds; i++)
 		s->gift.fds[i] = r->fd_map & 1u << i ? fds[at++] : -1;
+	s->gift.counters = r->fd_map & 1u << ZYGOTE_MAX_FDS ? fds[at] : -1;
 }
 
 static void slot_on_request(struct loop *l, struct slot *s)
@@ -416,6 +418,7 @@ static void loop_init(struct loop *l, const int *ctl)
 		l->slots[i] = (struct slot){ .ctl = ctl[i],
 					     .ready = -1,
 					     .sock = -1,
+					     .gift = { .counters = -1 },
 					     .program = { .fd = -1 },
 					     .former = { .fd = -1 } };
 	loop_close_rest(l);

@@ -76,6 +76,6 @@ int zygote_recv(int sock, void *msg, size_t len, int fds[ZYGOTE_REQUEST_FDS], un
 bool zygote_request_is_sane(const struct zygote_request *r, unsigned nr)
 {
 	uint32_t known = (1u << min_u32(r->nr_fds, ZYGOTE_MAX_FDS)) - 1;
-	return r->nr_fds <= ZYGOTE_MAX_FDS && !(r->fd_map & ~known) &&
+	return r->nr_fds <= ZYGOTE_MAX_FDS && !(r->fd_map & ~(known | 1u << ZYGOTE_MAX_FDS)) &&
 	       (unsigned)__builtin_popcount(r->fd_map) == nr;
 }

@@ -15,7 +15,7 @@ enum zygote_op { ZYGOTE_SPAWN = 1, ZYGOTE_KILL };
 /* Main to zygote. The descriptors are those of the gift that are there. */
 struct zygote_request {
 	uint32_t op;
-	uint32_t fd_map; /* bit n: fds[n] is there */
+	uint32_t fd_map; /* bit n: fds[n] is there; bit ZYGOTE_MAX_FDS: counters are, the last */
 	uint16_t cols, rows;
 	uint32_t nr_fds;
 	uint32_t is_distrusted; /* SPAWN: not the program that ran last, but the one before it */
@@ -78,7 +78,7 @@ struct zygote_trial {
 	struct zygote_answer answer;
 };
 
-#define ZYGOTE_REQUEST_FDS ZYGOTE_MAX_FDS
+#define ZYGOTE_REQUEST_FDS (ZYGOTE_MAX_FDS + 1)
 
 /* One message with at most ZYGOTE_REQUEST_FDS descriptors. Never waits to send. */
 MUST_CHECK int zygote_send(int sock, const void *msg, size_t len, const int *fds, unsigned nr);

@@ -62,6 +62,7 @@ int zygote_trial_begin(struct zygote_trial *t, const struct zygote_config *cfg,
 				  .ready = p[1],
 				  .ns = ns,
 				  .binary = program->fd,
+				  .gift = { .counters = -1 },
 				  .is_trial = true };
 	pid_t pid = zygote_clone(cfg, &c);
 	if (!pid)

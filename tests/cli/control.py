@@ -49,6 +49,7 @@ def status(bench):
         equal((got["state"], got["vcpus"], got["memory_bytes"]), ("running", 2, 300 * MIB), "status")
         equal(got["process"], vm.process.pid, "process")
         equal([d["name"] for d in got["devices"]], ["block0", "block1", "rng"], "devices")
+        equal([q["requests"] for q in got["devices"][0]["queues"]], [0, 0], "what block0 has done")
         first, second = (d["disk"] for d in got["devices"][:2])
         equal((first["bytes"], first["queues"], first["file"]), (16 * MIB, 2, "file"), "block0")
         equal((first["rings"], first["write_cache"], first["limits"]["iops"]), ("split", True, None), "block0")

@@ -320,7 +320,8 @@ static void a_false_start_gives_way_to_the_program_before(void **state)
 		char path[4] = { '/', *late }, b;
 		int p[2];
 		assert_int_equal(pipe2(p, O_CLOEXEC), 0);
-		zygote_set_gift(d, &(struct zygote_gift){ .fds = { p[1] }, .nr_fds = 1 });
+		zygote_set_gift(
+			d, &(struct zygote_gift){ .fds = { p[1] }, .nr_fds = 1, .counters = -1 });
 		assert_int_equal(upgrade(z, *late, &v), 0);
 		int sock = zygote_connect(d);
 		assert_true(sock >= 0);

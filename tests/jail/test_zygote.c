@@ -58,7 +58,10 @@ static int fake_serve(void *ctx, const struct zygote_child *c)
 		if (b == 'x')
 			return 3;
 		if (b == 'g') /* the descriptor that came with it */
-			b = write(c->gift.fds[1], "gift", 4) == 4 && c->gift.fds[0] < 0 ? 'y' : 'n';
+			b = write(c->gift.fds[1], "gift", 4) == 4 && c->gift.fds[0] < 0 &&
+					    c->gift.counters >= 0
+				    ? 'y'
+				    : 'n';
 		if (b == 'f')
 			b = c->file >= 0 ? 'y' : 'n';
 		if (b == 'r') /* what is typed on the terminal that standard error is */
@@ -246,7 +249,9 @@ static void hands_over_what_main_gives(void **state)
 	int p[2];
 	char text[8] = "";
 	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
-	struct zygote_gift g = { .fds = { -1, p[1] }, .nr_fds = 2, .cols = 'c', .rows = 1 };
+	struct zygote_gift g = {
+		.fds = { -1, p[1] }, .nr_fds = 2, .cols = 'c', .rows = 1, .counters = p[1]
+	};
 	zygote_set_gift(d, &g);
 	for (int i = 0; i < 2; i++) {
 		int sock = zygote_connect(d);
@@ -290,7 +295,7 @@ static void says_that_the_zygotes_are_short(void **state)
 	struct zygote *z = make(*state);
 	files_of_zygote = 0;
 	struct zygote_device *d = zygote_device(z, 2);
-	struct zygote_gift g = { .nr_fds = 8 };
+	struct zygote_gift g = { .nr_fds = 8, .counters = -1 };
 	for (unsigned i = 0; i < g.nr_fds; i++)
 		g.fds[i] = STDERR_FILENO;
 	zygote_set_gift(d, &g);

@@ -33,6 +33,7 @@ class Upgrader(threading.Thread):
         self.done = dict.fromkeys(("taken", "refused", "killed"), 0)
         self.machine = None
         self.victims = set()  # processes that we killed: the VM may show them until it looks again
+        self.counts = {}  # of this machine: requests of each queue when last looked at
         self.may_go = threading.Event()  # a machine runs
         self.is_over = threading.Event()
         self.problem = None
@@ -68,7 +69,12 @@ class Upgrader(threading.Thread):
 
     def _device(self, name):
         with Client(self.work / "socket") as client:
-            return next(d for d in client.result("devices") if d["name"] == name)
+            device = next(d for d in client.result("devices") if d["name"] == name)
+        before = self.counts.get(name, [])
+        self.counts[name] = [queue["requests"] for queue in device["queues"]]
+        if any(now < old for now, old in zip(self.counts[name], before)):
+            raise AssertionError(f"{name} counts {before}, then {self.counts[name]}")
+        return device
 
     def _restart(self, name, binary):
         words = [self.vmm, "device", "restart", name, "--binary", str(binary), str(self.work / "socket")]
@@ -114,7 +120,7 @@ def load(vmm, guest, work, upgrader):
         "--serial", "type=stdout,num=1,console", "--console", f"type=file,path={work}/console", "-p", "test=load,rng", guest,
     ]  # fmt: skip
     with Machine(vmm, options, work) as machine:
-        upgrader.machine = machine
+        upgrader.machine, upgrader.counts = machine, {}
         if machine.wait_for(b"\n"):
             upgrader.may_go.set()
         status = machine.wait(PATIENCE_S)

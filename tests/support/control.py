@@ -64,7 +64,7 @@ class Meddler(threading.Thread):
     """Changes size and limits of a disk at random moments until stop(), or until the machine is gone.
 
     Sizes are whole MiB between two bounds; in the end the disk has the larger size, and no limits. counts: the
-    requests of each queue as of the last look (0: not known, as of a device in another process).
+    requests of each queue as of the last look.
     """
 
     def __init__(self, path, device, smallest_mib, largest_mib, pause_s=0.02):

@@ -101,6 +101,11 @@ static bool blk_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
 	return true;
 }
 
+static void blk_count_in(struct vdev *d, uint16_t idx, struct vq_counters *c)
+{
+	vworker_count_in(&container_of(d, struct blk, dev)->queues[idx].wq, c);
+}
+
 static void blk_started(struct vworker_queue *wq)
 {
 	struct blk_queue *bq = container_of(wq, struct blk_queue, wq);
@@ -154,6 +159,7 @@ static const struct vdev_ops blk_ops = {
 	.start = blk_start,
 	.stop = blk_stop,
 	.queue_stats = blk_queue_stats,
+	.count_in = blk_count_in,
 	.beat = blk_beat,
 	.reset = blk_reset,
 	.destroy = blk_destroy,

@@ -159,14 +159,13 @@ static void console_free(struct console *con)
 
 static bool console_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
 {
-	struct console *con = container_of(d, struct console, dev);
-	struct console_port *p = &con->ports[idx < 2 ? 0 : idx / 2 - 1];
-	const struct vworker_queue *wq = idx == 2   ? &con->ctrl_rx
-					 : idx == 3 ? &con->ctrl_tx
-					 : idx % 2  ? &p->tx
-						    : &p->rx;
-	vworker_queue_stats(wq, out);
+	vworker_queue_stats(console_queue(container_of(d, struct console, dev), idx), out);
 	return true;
+}
+
+static void console_count_in(struct vdev *d, uint16_t idx, struct vq_counters *c)
+{
+	vworker_count_in(console_queue(container_of(d, struct console, dev), idx), c);
 }
 
 static void console_destroy(struct vdev *d)
@@ -192,6 +191,7 @@ static const struct vdev_ops console_ops = {
 	.start = console_start,
 	.stop = console_stop,
 	.queue_stats = console_queue_stats,
+	.count_in = console_count_in,
 	.beat = console_beat,
 	.reset = console_reset,
 	.destroy = console_destroy,
@@ -254,7 +254,7 @@ int console_create(struct vdev **out, struct gmem *mem, struct vworker *worker,
 	con->worker = worker;
 	con->nr_ports = cfg->nr_ports;
 	con->is_multiport = cfg->nr_ports > 1 || cfg->ports[0].name[0];
-	con->ports = calloc(cfg->nr_ports, sizeof(*con->ports));
+	con->ports = zalloc_aligned(cfg->nr_ports * sizeof(*con->ports));
 	if (!con->ports)
 		return -ENOMEM;
 	console_keep_open(con, cfg->keep);

@@ -84,6 +84,12 @@ static bool rng_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
 	return true;
 }
 
+static void rng_count_in(struct vdev *d, uint16_t idx, struct vq_counters *c)
+{
+	(void)idx;
+	vworker_count_in(&container_of(d, struct rng, dev)->wq, c);
+}
+
 static void rng_destroy(struct vdev *d)
 {
 	vworker_sync(container_of(d, struct rng, dev)->wq.worker);
@@ -102,6 +108,7 @@ static const struct vdev_ops rng_ops = {
 	.start = rng_start,
 	.stop = rng_stop,
 	.queue_stats = rng_queue_stats,
+	.count_in = rng_count_in,
 	.beat = rng_beat,
 	.destroy = rng_destroy,
 };

@@ -135,21 +135,23 @@ static void vworker_check_stopped(struct vworker_queue *wq)
 static void vworker_show(struct vworker_queue *wq)
 {
 	const struct vq_stats *now = vq_stats_of(wq->q), *old = &wq->before;
-	__atomic_store_n(&wq->shown.requests, old->requests + now->requests, __ATOMIC_RELAXED);
-	__atomic_store_n(&wq->shown.kicks, old->kicks + now->kicks, __ATOMIC_RELAXED);
-	__atomic_store_n(&wq->shown.interrupts, old->interrupts + now->interrupts,
-			 __ATOMIC_RELAXED);
-	__atomic_store_n(&wq->shown.passes, old->passes + now->passes, __ATOMIC_RELAXED);
-	__atomic_store_n(&wq->shown.errors, old->errors + now->errors, __ATOMIC_RELAXED);
+	struct vq_stats *to = wq->shown ? &wq->shown->stats : &wq->own.stats;
+	__atomic_store_n(&to->requests, old->requests + now->requests, __ATOMIC_RELAXED);
+	__atomic_store_n(&to->kicks, old->kicks + now->kicks, __ATOMIC_RELAXED);
+	__atomic_store_n(&to->interrupts, old->interrupts + now->interrupts, __ATOMIC_RELAXED);
+	__atomic_store_n(&to->passes, old->passes + now->passes, __ATOMIC_RELAXED);
+	__atomic_store_n(&to->errors, old->errors + now->errors, __ATOMIC_RELAXED);
 }
 
 void vworker_queue_stats(const struct vworker_queue *wq, struct vq_stats *out)
 {
-	out->requests = __atomic_load_n(&wq->shown.requests, __ATOMIC_RELAXED);
-	out->kicks = __atomic_load_n(&wq->shown.kicks, __ATOMIC_RELAXED);
-	out->interrupts = __atomic_load_n(&wq->shown.interrupts, __ATOMIC_RELAXED);
-	out->passes = __atomic_load_n(&wq->shown.passes, __ATOMIC_RELAXED);
-	out->errors = __atomic_load_n(&wq->shown.errors, __ATOMIC_RELAXED);
+	*out = vq_counters_read(wq->shown ? wq->shown : &wq->own);
+}
+
+void vworker_count_in(struct vworker_queue *wq, struct vq_counters *c)
+{
+	wq->before = vq_counters_read(c);
+	wq->shown = c;
 }
 
 static void vworker_finish(struct vworker_queue *wq)
@@ -160,7 +162,8 @@ static void vworker_finish(struct vworker_queue *wq)
 		next = vq_next(wq->q);
 		reactor_del_source(wq->worker->reactor, &wq->source);
 		vworker_show(wq);
-		wq->before = wq->shown; /* written by this thread only */
+		/* what we wrote there: others may write too, but then it is shown only */
+		vworker_queue_stats(wq, &wq->before);
 		if (wq->stopped)
 			wq->stopped(wq);
 		vq_destroy(wq->q);

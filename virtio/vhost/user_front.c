@@ -68,6 +68,15 @@ static void front_stop(struct vdev *d, uint16_t idx)
 	notifier_signal(&f->wake);
 }
 
+/* A server may write anything there. */
+static bool front_queue_stats(struct vdev *d, uint16_t idx, struct vq_stats *out)
+{
+	const struct vq_counters *c = front_of(d)->cfg.counters;
+	if (c)
+		*out = vq_counters_read(&c[idx]);
+	return c;
+}
+
 static void front_wires_changed(struct vdev *d)
 {
 	notifier_signal(&front_of(d)->wake);
@@ -111,6 +120,7 @@ static const struct vdev_ops front_ops = {
 	.config_write = front_config_write,
 	.start = front_start,
 	.stop = front_stop,
+	.queue_stats = front_queue_stats,
 	.wires_changed = front_wires_changed,
 	.reset = front_reset,
 	.destroy = front_destroy,

@@ -1,4 +1,4 @@
-/* test_front.c - rings and configuration between the vhost-user frontend and a good server. */
+/* test_front.c - rings, configuration, counters: the vhost-user frontend and a good server. */
 #include "backend.h"
 #include <fcntl.h>
 #include <linux/virtio_config.h>
@@ -255,6 +255,30 @@ static void what_a_server_refuses_is_not_seen(void **state)
 	assert_int_equal(b->v.config_changes, 0);
 }
 
+/* --- counters --- */
+
+static void nobody_knows_what_others_count(void **state)
+{
+	struct backend *b = *state;
+	struct vq_stats s;
+	backend_plug(b);
+	assert_false(vdev_queue_stats(b->d, 1, &s));
+}
+
+static void shows_what_its_servers_count(void **state)
+{
+	static struct vq_counters c[VDEV_MAX_QUEUES];
+	struct backend *b = *state;
+	struct vq_stats s;
+	b->cfg.counters = c;
+	backend_plug(b);
+	c[1].stats = (struct vq_stats){ .requests = 9, .errors = UINT64_MAX };
+	assert_true(vdev_queue_stats(b->d, 1, &s));
+	assert_int_equal(s.requests, 9);
+	assert_true(s.errors == UINT64_MAX);
+	assert_false(vdev_queue_stats(b->d, BACKEND_QUEUES, &s));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, backend_setup, backend_teardown)
 
 int main(void)
@@ -271,6 +295,8 @@ int main(void)
 		T(a_write_of_configuration_arrives),
 		T(the_choice_of_a_write_cache_outlives_servers),
 		T(what_a_server_refuses_is_not_seen),
+		T(nobody_knows_what_others_count),
+		T(shows_what_its_servers_count),
 	};
 	log_set_level(LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,7 @@ static void a_disk_arrives_as_it_was(void **state)
 				   .sock = 3,
 				   .file = 4,
 				   .ready = 5,
+				   .counters = 6,
 				   .log_level = 2,
 				   .number = 25,
 				   .queues = 16,
@@ -45,6 +46,7 @@ static void a_disk_arrives_as_it_was(void **state)
 	assert_int_equal(got.sock, 3);
 	assert_int_equal(got.file, 4);
 	assert_int_equal(got.ready, 5);
+	assert_int_equal(got.counters, 6);
 	assert_int_equal(got.log_level, 2);
 	assert_int_equal(got.number, 25);
 	assert_int_equal(got.queues, 16);
@@ -120,9 +122,9 @@ static const struct {
 	int want;
 } changes[] = {
 	{ HANDOVER_RNG, "\"trial\"", "\"new\":{},\"trial\"", 0 }, /* from a later version */
-	{ HANDOVER_RNG, "\"handover\":1", "\"handover\":2", -EPROTONOSUPPORT },
-	{ HANDOVER_RNG, "\"handover\":1", "\"handover\":0", -EPROTONOSUPPORT },
-	{ HANDOVER_RNG, "\"handover\":1", "\"handover\":\"1\"", -EPROTO },
+	{ HANDOVER_RNG, "\"handover\":2", "\"handover\":3", -EPROTONOSUPPORT },
+	{ HANDOVER_RNG, "\"handover\":2", "\"handover\":1", -EPROTONOSUPPORT },
+	{ HANDOVER_RNG, "\"handover\":2", "\"handover\":\"2\"", -EPROTO },
 	{ HANDOVER_RNG, "\"ready\":5", "\"unready\":5", -EPROTO },
 	{ HANDOVER_RNG, "\"rng\"", "\"net\"", -EPROTO },
 	{ HANDOVER_RNG, "\"rng\"", "7", -EPROTO },
@@ -177,6 +179,7 @@ static void what_is_no_handover_is_refused(void **state)
 		struct handover got;
 		assert_int_equal(handover_read(&got, texts[i]), -EPROTO);
 		assert_int_equal(got.ready, -1);
+		assert_int_equal(got.counters, -1);
 		handover_fini(&got);
 	}
 }
