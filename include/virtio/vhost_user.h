@@ -21,6 +21,11 @@ MUST_CHECK int vhost_user_server_create(struct vhost_user_server **out, struct v
 /* NULL is fine. */
 void vhost_user_server_destroy(struct vhost_user_server *s);
 struct vdev *vhost_user_server_vdev(struct vhost_user_server *s);
+/*
+ * Call @fn on the server's thread, between two requests of the frontend, whenever @fd can be read
+ * or has hung up; false: not again. Before it serves.
+ */
+void vhost_user_server_watch(struct vhost_user_server *s, int fd, bool (*fn)(void *ctx), void *ctx);
 
 /*
  * Serve the frontend on @sock (a connected stream socket, still the caller's) until it hangs up: 0;

@@ -1,6 +1,7 @@
 /* child.c - see children.h: in the zygote, and in the processes of devices. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -252,6 +253,43 @@ static void child_say_ready(const struct vm *vm, const struct zygote_child *c,
 	zygote_ready(c, lacks, &about, sizeof(about));
 }
 
+/* What the zygote has noted for the next process is in force in this one too. */
+static int child_obey(struct vdev *dev, const struct zygote_order *o)
+{
+	struct blk_limits limits;
+	uint64_t bytes;
+	if (dev->ops->id != VIRTIO_ID_BLOCK)
+		return -EOPNOTSUPP;
+	switch (o->what) {
+	case CHILD_RESIZE:
+		memcpy(&bytes, o->arg, sizeof(bytes));
+		return o->len == sizeof(bytes) ? blk_set_size(dev, bytes) : -EINVAL;
+	case CHILD_LIMITS:
+		memcpy(&limits, o->arg, sizeof(limits));
+		if (o->len != sizeof(limits))
+			return -EINVAL;
+		blk_set_limits(dev, &limits);
+		return 0;
+	default:
+		return -EOPNOTSUPP; /* of a newer program than ours */
+	}
+}
+
+struct child_orders {
+	const struct zygote_child *c;
+	struct vdev *dev;
+};
+
+static bool child_on_order(void *ctx)
+{
+	const struct child_orders *from = ctx;
+	struct zygote_order o;
+	int err = zygote_next_order(from->c, &o);
+	if (!err)
+		zygote_order_done(from->c, &o, child_obey(from->dev, &o));
+	return !err || err == -EAGAIN;
+}
+
 static int child_serve(void *ctx, const struct zygote_child *c)
 {
 	struct vm *vm = ctx;
@@ -272,6 +310,8 @@ static int child_serve(void *ctx, const struct zygote_child *c)
 		zygote_ready(c, lacks, NULL, 0);
 		return VM_EXIT_OK;
 	}
+	struct child_orders orders = { c, vhost_user_server_vdev(s) };
+	vhost_user_server_watch(s, c->ready, child_on_order, &orders);
 	child_say_ready(vm, c, s, lacks);
 	int err = vhost_user_server_serve(s, c->sock, -1);
 	vhost_user_server_destroy(s);

@@ -286,26 +286,32 @@ enum vm_status vm_children_check(struct vm *vm)
 
 /* --- for the operator --- */
 
+/* A process that does not do it is replaced by one that begins with it. */
+static int child_order(struct vm *vm, unsigned dev, enum child_order what, const void *arg,
+		       size_t len)
+{
+	bool is_done;
+	int err = zygote_order(vm->zygote, dev, what, arg, len, &is_done);
+	if (!err && !is_done)
+		vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
+	return err;
+}
+
 static int child_op_resize(struct vm *vm, unsigned dev, uint64_t bytes)
 {
 	if (!child_is_disk(vm, dev))
 		return -EOPNOTSUPP;
-	int err = zygote_order(vm->zygote, dev, CHILD_RESIZE, &bytes, sizeof(bytes));
-	if (err)
-		return err;
-	vm->ordered_bytes[dev] = bytes;
-	vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
-	return 0;
+	int err = child_order(vm, dev, CHILD_RESIZE, &bytes, sizeof(bytes));
+	if (!err)
+		vm->ordered_bytes[dev] = bytes;
+	return err;
 }
 
 static int child_op_set_limits(struct vm *vm, unsigned dev, const struct blk_limits *l)
 {
 	if (!child_is_disk(vm, dev))
 		return -EOPNOTSUPP;
-	int err = zygote_order(vm->zygote, dev, CHILD_LIMITS, l, sizeof(*l));
-	if (!err)
-		vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
-	return err;
+	return child_order(vm, dev, CHILD_LIMITS, l, sizeof(*l));
 }
 
 static void child_less_jail(uint32_t lacks, char why[VM_WHY_BYTES])

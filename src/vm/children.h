@@ -17,7 +17,7 @@ bool child_is_disk(const struct vm *vm, unsigned dev);
 bool child_is_rng(const struct vm *vm, unsigned dev);
 void child_name(const struct vm *vm, unsigned dev, char name[16]);
 
-/* Orders of main to the zygote (zygote_order()), in force from the next process on. */
+/* Orders of main (zygote_order()): to the zygote for processes to come, and to the one that is. */
 enum child_order {
 	CHILD_RESIZE, /* uint64_t: make the image so large, now */
 	CHILD_LIMITS, /* struct blk_limits */

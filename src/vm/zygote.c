@@ -292,14 +292,17 @@ static int zygote_run_errand(struct zygote *z, const struct zygote_errand *e, in
 	return err ? err : a->err;
 }
 
-int zygote_order(struct zygote *z, unsigned dev, unsigned what, const void *arg, size_t len)
+int zygote_order(struct zygote *z, unsigned dev, unsigned what, const void *arg, size_t len,
+		 bool *is_done)
 {
 	struct zygote_errand e = { .dev = dev, .what = what, .len = (uint32_t)len };
 	struct zygote_answer a;
 	if (len > sizeof(e.arg))
 		return -EMSGSIZE;
 	memcpy(e.arg, arg, len);
-	return zygote_run_errand(z, &e, -1, &a);
+	int err = zygote_run_errand(z, &e, -1, &a);
+	*is_done = !err && a.is_done;
+	return err;
 }
 
 int zygote_upgrade(struct zygote *z, unsigned dev, int fd, const char *path,

@@ -41,7 +41,7 @@
  * What a process is told and what it says when it is ready have this version; other programs know
  * the one that they were built with. Counts up with every change of either.
  */
-#define ZYGOTE_HANDOVER 2
+#define ZYGOTE_HANDOVER 3
 
 struct zygote; /* from zygote_create() to zygote_destroy() */
 
@@ -59,7 +59,7 @@ struct zygote_child {
 	unsigned dev;
 	int sock;      /* connected to the frontend; -1: this is a trial */
 	int file;      /* from ops->open; -1: none */
-	int ready;     /* zygote_ready() writes here */
+	int ready;     /* zygote_ready() writes here, then zygote_next_order() reads */
 	unsigned ns;   /* enum zygote_ns it was made with */
 	int binary;    /* exec() this file, which does the rest; -1: go on as you are */
 	bool is_trial; /* say that you are ready as soon as you can tell, and end */
@@ -136,11 +136,12 @@ void zygote_distrust(struct zygote_device *d);
 pid_t zygote_pid(const struct zygote_device *d);
 
 /*
- * Have ops->order() run in the zygote, for processes that are made from now on. Control thread.
- * Its result; -EMSGSIZE: @len is beyond ZYGOTE_ORDER_BYTES.
+ * Have ops->order() run in the zygote, for processes that are made from now on; and tell the
+ * present one, which has two seconds: *is_done says if it has carried it out. Control thread. The
+ * result of ops->order(); -EMSGSIZE: @len is beyond ZYGOTE_ORDER_BYTES.
  */
 MUST_CHECK int zygote_order(struct zygote *z, unsigned dev, unsigned what, const void *arg,
-			    size_t len);
+			    size_t len, bool *is_done);
 
 /* Why a program was not taken. */
 struct zygote_verdict {
@@ -166,6 +167,15 @@ MUST_CHECK int zygote_upgrade(struct zygote *z, unsigned dev, int fd, const char
  * ZYGOTE_ABOUT_BYTES: whatever main may want to know.
  */
 void zygote_ready(const struct zygote_child *c, uint32_t lacks, const void *about, size_t len);
+/* Device process, when c->ready is readable: what main orders. -EAGAIN: nothing, -EPIPE: no more.
+ */
+struct zygote_order {
+	uint32_t seq, what, len;
+	uint8_t arg[ZYGOTE_ORDER_BYTES];
+};
+MUST_CHECK int zygote_next_order(const struct zygote_child *c, struct zygote_order *o);
+/* What became of it: 0, or negative errno. */
+void zygote_order_done(const struct zygote_child *c, const struct zygote_order *o, int err);
 /* Device process: it cannot become c->binary; @err: negative errno. */
 void zygote_unfit(const struct zygote_child *c, int err);
 

@@ -39,7 +39,6 @@ static void child_say(const struct zygote_child *c, struct zygote_word *w)
 	w->handover = ZYGOTE_MAGIC | ZYGOTE_HANDOVER;
 	strncpy(w->version, VMM_VERSION, sizeof(w->version) - 1);
 	ignore(write(c->ready, w, sizeof(*w)) < 0); /* the zygote is gone: so are we soon */
-	fd_close(c->ready);
 }
 
 void zygote_ready(const struct zygote_child *c, uint32_t lacks, const void *about, size_t len)
@@ -57,6 +56,20 @@ void zygote_unfit(const struct zygote_child *c, int err)
 	child_say(c, &w);
 }
 
+int zygote_next_order(const struct zygote_child *c, struct zygote_order *o)
+{
+	ssize_t n = read(c->ready, o, sizeof(*o)); /* a message, and all of it */
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	return n == sizeof(*o) && o->len <= sizeof(o->arg) ? 0 : -EPIPE;
+}
+
+void zygote_order_done(const struct zygote_child *c, const struct zygote_order *o, int err)
+{
+	struct zygote_done d = { .seq = o->seq, .err = err };
+	ignore(write(c->ready, &d, sizeof(d)) < 0); /* then it is as if we had not done it */
+}
+
 /* Whatever was there is a string of letters for people, and for JSON. */
 static void hear_version(char *version, size_t size)
 {
@@ -69,7 +82,7 @@ static void hear_version(char *version, size_t size)
 int zygote_hear(int ready, struct zygote_word *w)
 {
 	*w = (struct zygote_word){ 0 };
-	ssize_t n = read(ready, w, sizeof(*w)); /* one write, smaller than a pipe */
+	ssize_t n = read(ready, w, sizeof(*w)); /* a message, or nothing */
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
 	if (!n)

@@ -6,6 +6,8 @@
 #include "base/num.h"
 #include "zygote_loop.h"
 
+#define ORDER_NS (2 * NSEC_PER_SEC) /* for a process to carry out an order */
+
 /* The answer to main's errand. False: it is gone. */
 static bool loop_answer(struct loop *l, const struct zygote_answer *a)
 {
@@ -57,9 +59,66 @@ void loop_on_trial(struct loop *l, int status)
 	ignore(!loop_answer(l, &t->answer)); /* its silence is noticed elsewhere */
 }
 
+/* --- orders: the next process has them from us, the present one is told --- */
+
+static void loop_end_order(struct loop *l, bool is_done)
+{
+	struct zygote_answer a = { .is_done = is_done };
+	l->order.slot = NULL;
+	ignore(!loop_answer(l, &a)); /* its silence is noticed elsewhere */
+}
+
+/* False: it is not there, or does not listen. */
+static bool slot_tell(struct loop *l, struct slot *s, const struct zygote_errand *e)
+{
+	struct zygote_order o = { .seq = l->order.seq + 1, .what = e->what, .len = e->len };
+	memcpy(o.arg, e->arg, e->len);
+	if (s->state != SLOT_SERVING || s->ready < 0 || l->order.slot ||
+	    zygote_send(s->ready, &o, sizeof(o), NULL, 0))
+		return false;
+	s->owed++;
+	l->order = (struct slot_order){ s, o.seq, loop_now_ns() + ORDER_NS };
+	return true;
+}
+
+static bool loop_order(struct loop *l, const struct zygote_errand *e)
+{
+	struct zygote_answer a = { .err = -EINVAL };
+	if (l->cfg->ops->order && e->dev < l->cfg->nr_devices && e->len <= sizeof(e->arg))
+		a.err = l->cfg->ops->order(l->cfg->ctx, e->dev, e->what, e->arg, e->len);
+	if (!a.err && slot_tell(l, &l->slots[e->dev], e))
+		return true;
+	return loop_answer(l, &a);
+}
+
+void slot_on_done(struct loop *l, struct slot *s)
+{
+	struct zygote_done d;
+	ssize_t n = read(s->ready, &d, sizeof(d));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != sizeof(d) || !s->owed) {
+		fd_close(take_fd(s->ready)); /* it will say no more that makes sense */
+		loop_drop_order(l, s);
+		return;
+	}
+	s->owed--;
+	if (l->order.slot == s && d.seq == l->order.seq)
+		loop_end_order(l, !d.err);
+}
+
+void loop_drop_order(struct loop *l, const struct slot *s)
+{
+	if (l->order.slot == s)
+		loop_end_order(l, false);
+}
+
 void loop_hurry(struct loop *l)
 {
-	zygote_trial_look(&l->trial, loop_now_ns());
+	uint64_t now = loop_now_ns();
+	zygote_trial_look(&l->trial, now);
+	if (l->order.slot && now >= l->order.end_ns)
+		loop_end_order(l, false);
 }
 
 bool loop_on_life(struct loop *l)
@@ -77,10 +136,5 @@ bool loop_on_life(struct loop *l)
 	if (nr)
 		return loop_try(l, &e, fds[0]);
 	struct zygote_answer a = { .err = err };
-	if (err)
-		return loop_answer(l, &a);
-	a.err = -EINVAL;
-	if (l->cfg->ops->order && e.dev < l->cfg->nr_devices && e.len <= sizeof(e.arg))
-		a.err = l->cfg->ops->order(l->cfg->ctx, e.dev, e.what, e.arg, e.len);
-	return loop_answer(l, &a);
+	return err ? loop_answer(l, &a) : loop_order(l, &e);
 }

@@ -80,7 +80,7 @@ static void slot_condemn(struct slot *s)
 static int loop_clone(struct loop *l, struct slot *s, int file)
 {
 	int p[2], sv[2];
-	if (pipe2(p, O_CLOEXEC | O_NONBLOCK))
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p))
 		return -errno;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv)) {
 		int err = -errno;
@@ -104,6 +104,7 @@ static int loop_clone(struct loop *l, struct slot *s, int file)
 	s->sock = sv[0];
 	s->pid = pid > 0 ? pid : 0;
 	s->is_condemned = false;
+	s->owed = 0;
 	return pid < 0 ? pid : 0;
 }
 
@@ -139,7 +140,8 @@ static void slot_on_ready(struct slot *s)
 	int err = zygote_hear(s->ready, &w);
 	if (err == -EAGAIN)
 		return;
-	fd_close(take_fd(s->ready));
+	if (err)
+		fd_close(take_fd(s->ready));
 	if (err == -EPROTO || err == -EPROTONOSUPPORT)
 		slot_condemn(s); /* none of ours after all: its end tells */
 	if (err)
@@ -239,6 +241,7 @@ static void slot_on_false_start(struct loop *l, struct slot *s, int status)
 static void slot_on_end(struct loop *l, struct slot *s, int status)
 {
 	bool was_ready = s->state != SLOT_STARTING;
+	loop_drop_order(l, s);
 	fd_close(take_fd(s->ready));
 	fd_close(take_fd(s->sock));
 	s->state = SLOT_EMPTY;
@@ -307,7 +310,7 @@ NORETURN static void loop_leave(struct loop *l)
 /* How long to sleep at most: a lock is waited for, or somebody may take too long. */
 static int loop_timeout_ms(const struct loop *l)
 {
-	int ms = l->trial.pid ? BEGIN_TICK_MS : -1;
+	int ms = l->trial.pid || l->order.slot ? BEGIN_TICK_MS : -1;
 	for (unsigned i = 0; i < l->cfg->nr_devices; i++) {
 		const struct slot *s = &l->slots[i];
 		if (s->state == SLOT_OPENING)
@@ -320,7 +323,9 @@ static int loop_timeout_ms(const struct loop *l)
 
 static void slot_look(struct loop *l, struct slot *s, const struct pollfd p[2])
 {
-	if (s->ready >= 0 && p[1].revents)
+	if (s->ready >= 0 && p[1].revents && s->state == SLOT_SERVING)
+		slot_on_done(l, s);
+	else if (s->ready >= 0 && p[1].revents)
 		slot_on_ready(s);
 	if (s->ctl >= 0 && p[0].revents)
 		slot_on_request(l, s);

@@ -22,14 +22,22 @@ struct slot {
 	enum slot_state state;
 	int ctl; /* -1: main closed it */
 	bool is_wanted;
-	pid_t pid; /* 0: none */
-	int ready; /* the child's word comes here */
-	int sock;  /* main's end, until it is sent */
+	pid_t pid;     /* 0: none */
+	int ready;     /* the child's words come here, orders go there */
+	unsigned owed; /* answers to orders: it has no other words once it is ready */
+	int sock;      /* main's end, until it is sent */
 	uint64_t give_up_ns;
 	struct zygote_gift gift;
 	struct zygote_program program, former; /* what runs, and what is to if that is no good */
 	uint32_t lacks;                        /* what the last process that was ready did */
 	bool is_condemned; /* we ended the process before it was ready, for its own fault */
+};
+
+/* An order that a process has been told; main waits for what becomes of it. */
+struct slot_order {
+	struct slot *slot; /* NULL: none */
+	uint32_t seq;
+	uint64_t end_ns;
 };
 
 struct loop {
@@ -38,6 +46,7 @@ struct loop {
 	unsigned ns;
 	bool is_leaving; /* main is gone: no new processes */
 	struct zygote_trial trial;
+	struct slot_order order;
 	struct slot slots[ZYGOTE_MAX_DEVICES];
 };
 
@@ -50,6 +59,10 @@ uint64_t loop_now_ns(void);
 bool loop_on_life(struct loop *l);
 /* The process of the trial has ended. */
 void loop_on_trial(struct loop *l, int status);
+/* The process of @s, which serves, has spoken. */
+void slot_on_done(struct loop *l, struct slot *s);
+/* The order, if it was for @s, is left to the next process. */
+void loop_drop_order(struct loop *l, const struct slot *s);
 /* What takes too long is ended. */
 void loop_hurry(struct loop *l);
 /* The one before it takes the place of the one that is no good; ours stands behind all. */

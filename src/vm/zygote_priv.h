@@ -37,6 +37,12 @@ struct zygote_reply {
 
 #define ZYGOTE_MAGIC 0x766d0000u /* above the version: this is a program of ours */
 
+/* Zygote to a process that serves, and its answer. */
+struct zygote_done {
+	uint32_t seq;
+	int32_t err;
+};
+
 /* What a process says when it is ready. The first member is the first in every version. */
 struct zygote_word {
 	uint32_t handover; /* ZYGOTE_MAGIC | ZYGOTE_HANDOVER of the program */
@@ -54,6 +60,7 @@ struct zygote_errand {
 
 struct zygote_answer {
 	int32_t err;
+	uint32_t is_done; /* an order: the present process has carried it out */
 	int32_t status;
 	uint32_t handover, lacks;
 	char version[ZYGOTE_VERSION_BYTES];

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -54,7 +55,7 @@ int zygote_trial_begin(struct zygote_trial *t, const struct zygote_config *cfg,
 	int err = t->pid ? -EBUSY : trial_check_file(cfg, program->fd);
 	if (err)
 		return err;
-	if (pipe2(p, O_CLOEXEC | O_NONBLOCK))
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p))
 		return -errno;
 	struct zygote_child c = { .dev = dev,
 				  .sock = -1,

@@ -105,6 +105,7 @@ def power_button(bench):
 def resize(bench):
     path, image = bench.work / "s", bench.work / "disk"
     with machine(bench, "--block", "format=null,size=1G", "--block", f"path={bench.file('ro', MIB)},ro"):
+        process = named(path)["block0"]["process"]
         command(bench, "disk", "resize", 0, "20M", path)
         equal(image.stat().st_size, 20 * MIB, "the image")
         within("shrink", command(bench, "disk", "resize", 0, "8M", path, expect=1), "smaller")
@@ -114,6 +115,7 @@ def resize(bench):
         within("no device", command(bench, "disk", "resize", 7, "8M", path, expect=1), "disk 7")
         with Client(path) as client:
             equal(client.result("devices")[0]["disk"]["bytes"], 8 * MIB, "told")
+            equal(client.result("devices")[0]["process"], process, "who serves it")
             client.refused("failed", "resize", device="block0", bytes=8 * MIB + 1)
             client.refused("failed", "resize", device="block1", bytes=2 << 30)
             client.refused("failed", "resize", device="block2", bytes=2 * MIB)
@@ -126,6 +128,7 @@ def resize(bench):
 def limits(bench):
     path = bench.work / "s"
     with machine(bench):
+        process = named(path)["block0"]["process"]
         command(bench, "disk", "limit", 0, "bps=10M:1G,iops=5", path)
         with Client(path) as client:
             got = client.result("devices")[0]["disk"]["limits"]
@@ -139,6 +142,7 @@ def limits(bench):
             client.refused("not-supported", "limit", device="rng", iops="5")
             client.refused("no-such-device", "limit", device="block1", iops="5")
             equal(client.result("devices")[0]["disk"]["limits"]["bps"], None, "a refused request changes nothing")
+            equal(client.result("devices")[0]["process"], process, "who serves it")
         within("knows no member", command(bench, "disk", "limit", 0, "speed=1", path, expect=1), "unknown limit")
 
 
@@ -183,7 +187,7 @@ def upgrade(bench):
         killed_goes_on(path, copy)
         command(bench, "disk", "resize", 0, "20M", path)
         command(bench, "device", "restart", "block0", path)
-        await_restarts(path, "block0", 4)
+        await_restarts(path, "block0", 3)
         equal(named(path)["block0"]["binary"], str(copy), "after a resize and a restart")
         equal(named(path)["block0"]["disk"]["bytes"], 20 * MIB, "size")
         equal(vm.process.poll(), None, "the machine")

@@ -46,34 +46,59 @@ static int fake_open(void *ctx, unsigned dev, int *fd)
 	return -EAGAIN;
 }
 
-/* The frontend says what to do, a byte each. */
+/* What the frontend says, a byte each. False: it has ended. */
+static bool serve_byte(const struct zygote_child *c, int *status)
+{
+	char b;
+	if (read(c->sock, &b, 1) != 1)
+		return false;
+	if (b == 'x') {
+		*status = 3;
+		return false;
+	}
+	if (b == 'g') /* the descriptors that came along */
+		b = write(c->gift.fds[1], "gift", 4) == 4 && c->gift.fds[0] < 0 &&
+				    c->gift.counters >= 0
+			    ? 'y'
+			    : 'n';
+	if (b == 'f')
+		b = c->file >= 0 ? 'y' : 'n';
+	if (b == 'r') /* what is typed on the terminal that standard error is */
+		b = read(STDERR_FILENO, &b, 1) < 0 && errno == EBADF ? 'y' : 'n';
+	if (b == 'e') /* and yet it can be written to */
+		b = write(STDERR_FILENO, "", 0) ? 'n' : 'e';
+	if (b == 'w')
+		b = (char)c->gift.cols;
+	return write(c->sock, &b, 1) == 1;
+}
+
+/* What main orders: 7 is done, others are not, to 11 there is no answer and to 10 there are two. */
+static void serve_order(const struct zygote_child *c)
+{
+	struct zygote_order o;
+	if (zygote_next_order(c, &o) || o.what == 11)
+		return;
+	zygote_order_done(c, &o, o.what == 7 && o.len == sizeof(bool) ? 0 : -EPERM);
+	if (o.what == 10)
+		zygote_order_done(c, &o, 0);
+}
+
 static int fake_serve(void *ctx, const struct zygote_child *c)
 {
 	(void)ctx;
 	if (is_doomed)
 		return 7;
-	char b;
+	int status = 0;
+	struct pollfd p[2] = { { c->sock, POLLIN, 0 }, { c->ready, POLLIN, 0 } };
 	zygote_ready(c, 5, &c->dev, sizeof(c->dev));
-	while (read(c->sock, &b, 1) == 1) {
-		if (b == 'x')
-			return 3;
-		if (b == 'g') /* the descriptor that came with it */
-			b = write(c->gift.fds[1], "gift", 4) == 4 && c->gift.fds[0] < 0 &&
-					    c->gift.counters >= 0
-				    ? 'y'
-				    : 'n';
-		if (b == 'f')
-			b = c->file >= 0 ? 'y' : 'n';
-		if (b == 'r') /* what is typed on the terminal that standard error is */
-			b = read(STDERR_FILENO, &b, 1) < 0 && errno == EBADF ? 'y' : 'n';
-		if (b == 'e') /* and yet it can be written to */
-			b = write(STDERR_FILENO, "", 0) ? 'n' : 'e';
-		if (b == 'w')
-			b = (char)c->gift.cols;
-		if (write(c->sock, &b, 1) != 1)
-			return 1;
+	for (;;) {
+		if (poll(p, 2, -1) < 0)
+			continue;
+		if (p[1].revents)
+			serve_order(c);
+		if (p[0].revents && !serve_byte(c, &status))
+			return status;
 	}
-	return 0;
 }
 
 static int fake_order(void *ctx, unsigned dev, unsigned what, const void *arg, size_t len)
@@ -81,7 +106,7 @@ static int fake_order(void *ctx, unsigned dev, unsigned what, const void *arg, s
 	(void)ctx;
 	if (what == 7 && dev == 1 && len == sizeof(is_doomed))
 		memcpy(&is_doomed, arg, len);
-	return what == 7 ? 0 : -EDOM;
+	return what >= 7 && what <= 11 ? 0 : -EDOM;
 }
 
 static rlim_t files_of_zygote; /* 0: as many as we may have */
@@ -228,17 +253,82 @@ static void tells_of_a_process_that_never_was_ready(void **state)
 static void carries_out_orders_for_processes_to_come(void **state)
 {
 	const bool yes = true;
+	bool is_done = true;
 	char long_order[ZYGOTE_ORDER_BYTES + 1] = "";
+	struct zygote *z = make(*state);
+	assert_int_equal(zygote_order(z, 1, 7, &yes, sizeof(yes), &is_done), 0);
+	assert_false(is_done); /* nobody serves yet */
+	assert_int_equal(zygote_order(z, 1, 6, &yes, sizeof(yes), &is_done), -EDOM);
+	assert_false(is_done);
+	assert_int_equal(zygote_order(z, 99, 7, &yes, sizeof(yes), &is_done), -EINVAL);
+	assert_int_equal(zygote_order(z, 1, 7, long_order, sizeof(long_order), &is_done),
+			 -EMSGSIZE);
+	assert_int_equal(zygote_connect(zygote_device(z, 1)), -ECANCELED);
+	zygote_destroy(z);
+}
+
+static void tells_the_present_process_of_orders(void **state)
+{
+	const bool yes = true;
+	bool is_done;
 	struct zygote *z = make(*state);
 	int sock = zygote_connect(zygote_device(z, 1));
 	assert_true(sock >= 0);
-	assert_int_equal(zygote_order(z, 1, 7, &yes, sizeof(yes)), 0);
-	assert_int_equal(zygote_order(z, 1, 8, &yes, sizeof(yes)), -EDOM);
-	assert_int_equal(zygote_order(z, 99, 7, &yes, sizeof(yes)), -EINVAL);
-	assert_int_equal(zygote_order(z, 1, 7, long_order, sizeof(long_order)), -EMSGSIZE);
-	assert_int_equal(ask(sock, 'e'), 'e');
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(zygote_order(z, 1, 7, &yes, sizeof(yes), &is_done), 0);
+		assert_true(is_done);
+		assert_int_equal(zygote_order(z, 1, 8, &yes, sizeof(yes), &is_done), 0);
+		assert_false(is_done); /* it could not */
+		assert_int_equal(zygote_order(z, 1, 6, &yes, sizeof(yes), &is_done), -EDOM);
+		assert_false(is_done);
+		assert_int_equal(ask(sock, 'e'), 'e');
+	}
+	assert_int_equal(zygote_order(z, 1, 11, &yes, sizeof(yes), &is_done), 0);
+	assert_false(is_done);        /* it did not say */
+	for (int i = 0; i < 2; i++) { /* what it still owes does no harm */
+		assert_int_equal(zygote_order(z, 1, 7, &yes, sizeof(yes), &is_done), 0);
+		assert_true(is_done);
+	}
 	close(sock);
-	assert_int_equal(zygote_connect(zygote_device(z, 1)), -ECANCELED);
+	zygote_destroy(z);
+}
+
+static void who_says_more_than_asked_is_not_heard_again(void **state)
+{
+	const bool yes = true;
+	bool is_done;
+	struct zygote *z = make(*state);
+	int sock = zygote_connect(zygote_device(z, 1));
+	assert_true(sock >= 0);
+	for (int i = 0; i < 2; i++) { /* one word more may pass, in place of one that never came */
+		assert_int_equal(zygote_order(z, 1, 10, &yes, sizeof(yes), &is_done), 0);
+		assert_false(is_done);
+	}
+	assert_int_equal(zygote_order(z, 1, 7, &yes, sizeof(yes), &is_done), 0);
+	assert_false(is_done);
+	assert_int_equal(ask(sock, 'e'), 'e'); /* but serves */
+	close(sock);
+	zygote_destroy(z);
+}
+
+static void an_order_does_not_wait_for_the_dead(void **state)
+{
+	static const int signals[] = { SIGKILL, SIGKILL, SIGKILL, SIGSTOP };
+	const bool yes = true;
+	bool is_done;
+	struct zygote *z = make(*state);
+	struct zygote_device *d = zygote_device(z, 2);
+	int sock = zygote_connect(d);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		assert_true(sock >= 0);
+		kill(zygote_pid(d), signals[i]);
+		assert_int_equal(zygote_order(z, 2, 7, &yes, sizeof(yes), &is_done), 0);
+		assert_false(is_done);
+		close(sock);
+		sock = zygote_connect(d); /* the next one has nothing to do with it */
+		assert_int_equal(ask(sock, 'e'), 'e');
+	}
+	close(sock);
 	zygote_destroy(z);
 }
 
@@ -415,6 +505,9 @@ int main(void)
 		BOTH(gives_up_on_a_lock_that_stays),
 		BOTH(tells_of_a_process_that_never_was_ready),
 		BOTH(carries_out_orders_for_processes_to_come),
+		BOTH(tells_the_present_process_of_orders),
+		BOTH(who_says_more_than_asked_is_not_heard_again),
+		BOTH(an_order_does_not_wait_for_the_dead),
 		BOTH(hands_over_what_main_gives),
 		BOTH(says_that_descriptors_are_short),
 		BOTH(says_that_the_zygotes_are_short),

@@ -58,6 +58,9 @@ struct vhost_user_server {
 	bool has_told_error;
 	_Atomic unsigned beat_ms; /* user_beat(): how often; tests change it */
 	uint64_t next_beat_ns;
+	int watch_fd; /* vhost_user_server_watch(); -1: none */
+	bool (*watch)(void *ctx);
+	void *watch_ctx;
 	struct user_mem mem;
 	struct user_log log;
 	struct dirty_log dirty; /* of a migration; no bits: none */

@@ -23,7 +23,7 @@ int vhost_user_server_create(struct vhost_user_server **out, struct vdev *d)
 	if (!s)
 		return -ENOMEM;
 	s->dev = d;
-	s->sock = s->backend_fd = -1;
+	s->sock = s->backend_fd = s->watch_fd = -1;
 	s->beat_ms = USER_BEAT_MS;
 	int err = notifier_init(&s->wake);
 	if (!err)
@@ -55,6 +55,13 @@ void vhost_user_server_destroy(struct vhost_user_server *s)
 struct vdev *vhost_user_server_vdev(struct vhost_user_server *s)
 {
 	return s->dev;
+}
+
+void vhost_user_server_watch(struct vhost_user_server *s, int fd, bool (*fn)(void *ctx), void *ctx)
+{
+	s->watch_fd = fd;
+	s->watch = fn;
+	s->watch_ctx = ctx;
 }
 
 /* --- what the device has to say --- */
@@ -110,14 +117,17 @@ static int user_receive(struct vhost_user_server *s, struct user_msg *m)
 
 static int user_converse(struct vhost_user_server *s, struct user_msg *m, int stop_fd)
 {
-	struct pollfd p[3] = { { s->sock, POLLIN, 0 },
+	struct pollfd p[4] = { { s->sock, POLLIN, 0 },
 			       { s->wake.fd, POLLIN, 0 },
-			       { stop_fd, POLLIN, 0 } };
+			       { stop_fd, POLLIN, 0 },
+			       { s->watch_fd, POLLIN, 0 } };
 	for (;;) {
-		if (poll(p, 3, user_beat(s)) < 0)
+		if (poll(p, 4, user_beat(s)) < 0)
 			continue; /* EINTR; nothing else can happen to good descriptors */
 		if (p[2].revents)
 			return -ECANCELED;
+		if (p[3].revents && !s->watch(s->watch_ctx))
+			p[3].fd = s->watch_fd = -1;
 		if (p[1].revents)
 			user_tell_news(s);
 		int err = p[0].revents ? user_receive(s, m) : 0;

@@ -406,6 +406,46 @@ static void asks_for_signs_of_life_while_rings_run(void **state)
 	r->body->is_held = false;
 }
 
+struct watched {
+	int fd;
+	_Atomic unsigned calls, ends;
+};
+
+static bool on_watched(void *ctx)
+{
+	struct watched *w = ctx;
+	char b;
+	bool goes_on = read(w->fd, &b, 1) == 1;
+	w->calls++;
+	w->ends += !goes_on;
+	return goes_on;
+}
+
+/* Somebody else may have a word with it too, with or without a frontend's request. */
+static void another_descriptor_is_looked_after(void **state)
+{
+	struct rig *r = *state;
+	int p[2];
+	assert_int_equal(rig_hang_up(r), 0);
+	assert_int_equal(pipe(p), 0);
+	struct watched w = { .fd = p[0] };
+	vhost_user_server_watch(r->server, p[0], on_watched, &w);
+	rig_connect(r);
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(write(p[1], "x", 1), 1);
+		wait_for(&w.calls, i);
+		(void)fe_get(r, VHOST_USER_GET_FEATURES);
+	}
+	close(p[1]); /* says no more: it is left alone, and the frontend served */
+	wait_for(&w.ends, 1);
+	(void)fe_get(r, VHOST_USER_GET_FEATURES);
+	assert_int_equal(rig_hang_up(r), 0);
+	rig_connect(r);
+	(void)fe_get(r, VHOST_USER_GET_FEATURES);
+	assert_int_equal(w.calls, 4);
+	close(p[0]);
+}
+
 static void hang_for_good(void)
 {
 	void *state;
@@ -457,6 +497,7 @@ int main(void)
 		TEST(a_stop_ends_the_service_after_what_is_in_flight),
 		TEST(a_message_may_come_in_pieces),
 		TEST(asks_for_signs_of_life_while_rings_run),
+		TEST(another_descriptor_is_looked_after),
 		cmocka_unit_test(ends_the_process_of_a_worker_that_hangs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,9 +122,9 @@ static const struct {
 	int want;
 } changes[] = {
 	{ HANDOVER_RNG, "\"trial\"", "\"new\":{},\"trial\"", 0 }, /* from a later version */
-	{ HANDOVER_RNG, "\"handover\":2", "\"handover\":3", -EPROTONOSUPPORT },
-	{ HANDOVER_RNG, "\"handover\":2", "\"handover\":1", -EPROTONOSUPPORT },
-	{ HANDOVER_RNG, "\"handover\":2", "\"handover\":\"2\"", -EPROTO },
+	{ HANDOVER_RNG, "\"handover\":3", "\"handover\":4", -EPROTONOSUPPORT },
+	{ HANDOVER_RNG, "\"handover\":3", "\"handover\":2", -EPROTONOSUPPORT },
+	{ HANDOVER_RNG, "\"handover\":3", "\"handover\":\"3\"", -EPROTO },
 	{ HANDOVER_RNG, "\"ready\":5", "\"unready\":5", -EPROTO },
 	{ HANDOVER_RNG, "\"rng\"", "\"net\"", -EPROTO },
 	{ HANDOVER_RNG, "\"rng\"", "7", -EPROTO },
