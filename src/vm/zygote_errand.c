@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/num.h"
 #include "zygote_loop.h"
@@ -77,7 +78,7 @@ static bool slot_tell(struct loop *l, struct slot *s, const struct zygote_errand
 	    zygote_send(s->ready, &o, sizeof(o), NULL, 0))
 		return false;
 	s->owed++;
-	l->order = (struct slot_order){ s, o.seq, loop_now_ns() + ORDER_NS };
+	l->order = (struct slot_order){ s, o.seq, clock_ns() + ORDER_NS };
 	return true;
 }
 
@@ -115,7 +116,7 @@ void loop_drop_order(struct loop *l, const struct slot *s)
 
 void loop_hurry(struct loop *l)
 {
-	uint64_t now = loop_now_ns();
+	uint64_t now = clock_ns();
 	zygote_trial_look(&l->trial, now);
 	if (l->order.slot && now >= l->order.end_ns)
 		loop_end_order(l, false);

@@ -8,8 +8,8 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/num.h"
@@ -21,13 +21,6 @@
 #define BEGIN_TICK_MS 100
 #define BEGIN_KILLS   3 /* from outside, before it is ready: whoever is to blame, it will not do */
 #define PARTING_NS    (5 * NSEC_PER_SEC) /* for devices to end by themselves */
-
-uint64_t loop_now_ns(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 static const char *slot_name(const struct loop *l, const struct slot *s)
 {
@@ -112,7 +105,7 @@ static void slot_open(struct loop *l, struct slot *s)
 {
 	int file = -1;
 	int err = l->cfg->ops->open(l->cfg->ctx, (unsigned)(s - l->slots), &file);
-	if (err == -EAGAIN && loop_now_ns() < s->give_up_ns)
+	if (err == -EAGAIN && clock_ns() < s->give_up_ns)
 		return;
 	if (!err)
 		err = loop_clone(l, s, file);
@@ -122,13 +115,13 @@ static void slot_open(struct loop *l, struct slot *s)
 		return;
 	}
 	s->is_wanted = false;
-	s->give_up_ns = loop_now_ns() + BEGIN_NS;
+	s->give_up_ns = clock_ns() + BEGIN_NS;
 	s->state = SLOT_STARTING;
 }
 
 static void slot_begin(struct loop *l, struct slot *s)
 {
-	s->give_up_ns = loop_now_ns() + LOCK_WAIT_NS;
+	s->give_up_ns = clock_ns() + LOCK_WAIT_NS;
 	s->state = SLOT_OPENING;
 	slot_open(l, s);
 }
@@ -283,7 +276,7 @@ static bool loop_has_children(const struct loop *l)
 /* Main has let go. The devices have lost their frontends and end, or are ended. */
 NORETURN static void loop_leave(struct loop *l)
 {
-	uint64_t end_ns = loop_now_ns() + PARTING_NS;
+	uint64_t end_ns = clock_ns() + PARTING_NS;
 	l->is_leaving = true;
 	if (l->trial.pid)
 		(void)kill(l->trial.pid, SIGKILL); /* ours until it is reaped */
@@ -293,7 +286,7 @@ NORETURN static void loop_leave(struct loop *l)
 		if (l->slots[i].state == SLOT_STARTING)
 			slot_kill(&l->slots[i]);
 	}
-	while (loop_has_children(l) && loop_now_ns() < end_ns) {
+	while (loop_has_children(l) && clock_ns() < end_ns) {
 		struct pollfd p = { l->signals, POLLIN, 0 };
 		(void)poll(&p, 1, LOCK_TICK_MS); /* whatever it says, look */
 		loop_reap(l);
@@ -332,7 +325,7 @@ static void slot_look(struct loop *l, struct slot *s, const struct pollfd p[2])
 	if (s->state == SLOT_OPENING)
 		slot_open(l, s);
 	/* ours is trusted to come to an end of its beginning */
-	if (s->state == SLOT_STARTING && s->program.fd >= 0 && loop_now_ns() >= s->give_up_ns)
+	if (s->state == SLOT_STARTING && s->program.fd >= 0 && clock_ns() >= s->give_up_ns)
 		slot_condemn(s);
 }
 

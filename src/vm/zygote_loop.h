@@ -50,9 +50,6 @@ struct loop {
 	struct slot slots[ZYGOTE_MAX_DEVICES];
 };
 
-/* zygote_loop.c */
-uint64_t loop_now_ns(void);
-
 /* --- zygote_errand.c: what main wants of the zygote, one errand at a time --- */
 
 /* Main's words, and its silence. False: it is gone. */

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/num.h"
 #include "zygote_priv.h"
@@ -51,7 +51,6 @@ int zygote_trial_begin(struct zygote_trial *t, const struct zygote_config *cfg,
 		       const struct zygote_program *program, unsigned dev, unsigned ns)
 {
 	int p[2];
-	struct timespec now;
 	int err = t->pid ? -EBUSY : trial_check_file(cfg, program->fd);
 	if (err)
 		return err;
@@ -73,9 +72,8 @@ int zygote_trial_begin(struct zygote_trial *t, const struct zygote_config *cfg,
 		fd_close(p[0]);
 		return pid;
 	}
-	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
 	*t = (struct zygote_trial){ .pid = pid, .dev = dev, .ready = p[0], .program = *program };
-	t->end_ns = (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec + TRIAL_NS;
+	t->end_ns = clock_ns() + TRIAL_NS;
 	return 0;
 }
 
