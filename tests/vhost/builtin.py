@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 from guest import run_case
 from support.scratch import run_main, scratch_folder
-from vhost.servers import Server
+from vhost.servers import BUSY_NS, Server
 
 CASES = ("blk", "blk-direct", "hostile", "irq", "load", "load-direct", "one-cpu", "packed", "pci", "queue", "reset", "transport")
 
@@ -42,22 +42,21 @@ class ServedMachine(run_case.Machine):
 
 
 class Boots:
-    """When the last one began, and who may do something about the server now."""
-
-    CONNECTED_S = 1.0  # a machine that begins wants a server that is there
+    """Who may do something about the server now: a machine that begins wants one that is there."""
 
     def __init__(self, server):
-        self.server, self.lock, self.began = server, threading.Lock(), 0.0
+        self.server, self.lock, self.idle_ns = server, threading.Lock(), None
 
     def begin(self):
         with self.lock:
-            self.began = time.monotonic()
+            self.idle_ns = self.server.queue_cpu_ns()
 
     def replace_server(self):
-        """Kill it and start another; False: not now."""
+        """Kill it and start another; False: not now, it has done nothing for the machine yet."""
         with self.lock:
-            if time.monotonic() - self.began < self.CONNECTED_S:
+            if self.idle_ns is not None and self.server.queue_cpu_ns() < self.idle_ns + BUSY_NS:
                 return False
+            self.idle_ns = None
             self.server.kill()
             self.server.start()
             self.server.wait_ready()

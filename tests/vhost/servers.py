@@ -8,6 +8,7 @@ from support.scratch import die_with_parent
 
 START_SECONDS = 20
 STOP_SECONDS = 30
+SO_ACCEPTCON = 1 << 16  # in /proc/net/unix: the socket listens
 BUSY_NS = 10_000_000  # CPU time of threads that do more than start
 
 
@@ -28,23 +29,31 @@ class Server:
         )
 
     def wait_ready(self):
-        """Until it listens. A stale socket of a killed server is there too: so only after the first start."""
+        """Until it listens; the socket of the one before it, which was killed, is still there."""
         limit = time.monotonic() + START_SECONDS
-        while not self.socket.exists():
+        while not self._listens():
             if self.process.poll() is not None or time.monotonic() > limit:
                 raise RuntimeError(f"the server did not start: {self.process.poll()}")
             time.sleep(0.005)
 
+    def _listens(self):
+        for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[-1] == str(self.socket) and int(words[3], 16) & SO_ACCEPTCON:
+                return True
+        return False
+
     def wait_busy(self, seconds=START_SECONDS):
         """Until its queues have done some work; False when they do none."""
         limit = time.monotonic() + seconds
-        while self._queue_cpu_ns() < BUSY_NS:
+        while self.queue_cpu_ns() < BUSY_NS:
             if time.monotonic() > limit:
                 return False
             time.sleep(0.01)
         return True
 
-    def _queue_cpu_ns(self):
+    def queue_cpu_ns(self):
+        """CPU time of its queues' threads since it started."""
         total = 0
         for task in Path(f"/proc/{self.process.pid}/task").glob("*"):
             with contextlib.suppress(OSError):  # it may end meanwhile
