@@ -60,8 +60,10 @@ void front_log_clear(struct front_log *l, uint16_t idx)
 /* The server may be writing, and may lie: what comes out is checked by whoever gets it. */
 bool front_log_packed_base(const struct front_log *l, uint16_t idx, uint16_t *out)
 {
+	if (!l->mem)
+		return false;
 	const struct inflight_packed *p = (const void *)(l->mem + idx * l->stride);
-	if (!l->mem || !__atomic_load_n(&p->version, __ATOMIC_ACQUIRE))
+	if (!__atomic_load_n(&p->version, __ATOMIC_ACQUIRE))
 		return false;
 	uint16_t at = __atomic_load_n(&p->old_used_idx, __ATOMIC_ACQUIRE);
 	uint16_t wrap = __atomic_load_n(&p->old_used_wrap, __ATOMIC_ACQUIRE) & 1;
