@@ -44,7 +44,7 @@ struct vm_disk_config {
 	char id[21];          /* at most 20 bytes */
 	cpu_set_t *cpus;      /* of the workers; NULL: anywhere */
 	enum vm_poll poll;
-	uint64_t poll_ns;         /* at most so long; 0: what a wake-up costs here */
+	uint64_t poll_ns;         /* at most so long; 0: what a sleep costs here */
 	unsigned workers;         /* threads; 0: auto */
 	bool has_packed;          /* offer packed rings too */
 	bool is_write_through;    /* wce=off */
