@@ -9,6 +9,7 @@
  */
 #ifndef TESTS_SUPPORT_SAID_H
 #define TESTS_SUPPORT_SAID_H
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,7 +25,9 @@ static inline void said_begin(struct said *s)
 {
 	s->file = memfd_create("said", 0);
 	s->old = dup(STDERR_FILENO);
-	BUG_ON(s->file < 0 || s->old < 0 || dup2(s->file, STDERR_FILENO) < 0);
+	/* append: several processes share the position, which for such a file no lock guards */
+	BUG_ON(s->file < 0 || s->old < 0 || fcntl(s->file, F_SETFL, O_APPEND) ||
+	       dup2(s->file, STDERR_FILENO) < 0);
 }
 
 /* What was said, in s->text. */
