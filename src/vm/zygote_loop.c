@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -397,7 +398,19 @@ static void loop_ignore_signals(void)
 	static const int theirs[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXFSZ };
 	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
 		(void)signal(theirs[i], SIG_IGN); /* cannot fail for these */
-	(void)setsid();                           /* away from the terminal */
+}
+
+/*
+ * Away from the terminal, but not into a session of its own: a scheduler that shares the CPUs out
+ * among sessions (autogroups) has nobody yield to a thread of another one (docs/io.md, "Sharing a
+ * CPU").
+ */
+static void loop_leave_terminal(void)
+{
+	(void)setpgid(0, 0); /* cannot fail for a child */
+	CLEANUP(fd_cleanup) int fd = open("/dev/tty", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)ioctl(fd, TIOCNOTTY); /* it is ours, or could not be opened */
 }
 
 static void loop_init(struct loop *l, const int *ctl)
@@ -420,6 +433,7 @@ static void loop_init(struct loop *l, const int *ctl)
 					     .program = { .fd = -1 },
 					     .former = { .fd = -1 } };
 	loop_close_rest(l);
+	loop_leave_terminal();
 	loop_only_write();
 	if (l->cfg->is_jailed)
 		l->ns = zygote_enter_net();

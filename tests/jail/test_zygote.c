@@ -67,6 +67,8 @@ static bool serve_byte(const struct zygote_child *c, int *status)
 		b = read(STDERR_FILENO, &b, 1) < 0 && errno == EBADF ? 'y' : 'n';
 	if (b == 'e') /* and yet it can be written to */
 		b = write(STDERR_FILENO, "", 0) ? 'n' : 'e';
+	if (b == 't') /* it has no terminal that it could type into */
+		b = open("/dev/tty", O_WRONLY | O_NOCTTY) < 0 ? 'y' : 'n';
 	if (b == 'w')
 		b = (char)c->gift.cols;
 	return write(c->sock, &b, 1) == 1;
@@ -490,6 +492,38 @@ static void devices_cannot_read_the_terminal(void **state)
 	assert_int_equal(may_write, 'e');
 }
 
+/* In a session of its own, whose terminal @path is: 0, or the number of what is wrong. */
+static int try_with_terminal(const char *terminal, bool is_jailed)
+{
+	/* the first one that a leader of a session opens is its own */
+	if (setsid() < 0 || open(terminal, O_RDWR) < 0)
+		return 1;
+	struct zygote *z = make(is_jailed);
+	int sock = zygote_connect(zygote_device(z, 1));
+	if (sock < 0)
+		return 2;
+	pid_t pid = zygote_pid(zygote_device(z, 1));
+	if (ask(sock, 't') != 'y')
+		return 3;
+	if (getsid(pid) != getpid())
+		return 4;
+	return getpgid(pid) == getpid() ? 5 : 0;
+}
+
+static void devices_leave_the_terminal_but_not_the_session(void **state)
+{
+	int status, terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (terminal < 0 || grantpt(terminal) || unlockpt(terminal))
+		skip();
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) /* what it made ends with it */
+		_exit(try_with_terminal(ptsname(terminal), *state));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(terminal);
+	assert_int_equal(status, 0);
+}
+
 #define BOTH(test)                                                                                 \
 	{ "plain: " #test, test, NULL, NULL, NULL },                                               \
 	{                                                                                          \
@@ -516,6 +550,7 @@ int main(void)
 		BOTH(survives_requests_that_make_no_sense),
 		BOTH(keeps_none_of_mains_descriptors),
 		BOTH(devices_cannot_read_the_terminal),
+		BOTH(devices_leave_the_terminal_but_not_the_session),
 	};
 	int fd = mkstemp(path);
 	if (fd < 0)
