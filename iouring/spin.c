@@ -157,12 +157,6 @@ static void spin_echo(void *arg)
 		;
 }
 
-static int spin_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return x < y ? -1 : x > y;
-}
-
 /* Both ends sleep, as we and the driver do. */
 static uint64_t spin_median_round_ns(const struct spin_echo *e)
 {
@@ -174,8 +168,7 @@ static uint64_t spin_median_round_ns(const struct spin_echo *e)
 			return 0;
 		round_ns[i] = clock_ns() - start_ns;
 	}
-	qsort(round_ns, SPIN_ROUNDS, sizeof(round_ns[0]), spin_compare);
-	return round_ns[SPIN_ROUNDS / 2];
+	return median_u64(round_ns, SPIN_ROUNDS);
 }
 
 uint64_t reactor_measure_sleep_ns(void)

@@ -64,6 +64,9 @@ static inline bool is_aligned(uint64_t v, uint64_t align)
 	return !(v & (align - 1));
 }
 
+/* The median of @nr > 0 values, which are in order afterwards. */
+uint64_t median_u64(uint64_t *v, size_t nr);
+
 /* Does [a, a+alen) meet [b, b+blen)? Neither range may wrap. */
 static inline bool ranges_overlap(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
 {
