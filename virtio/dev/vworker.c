@@ -209,6 +209,8 @@ static bool vworker_poll(struct reactor_source *s)
 		return false;
 	if (wq->is_stopping && !vq_has_backlog(wq->q))
 		return false;
+	if (unlikely(wq->coalesce.moment.is_timed))
+		moment_came(&wq->coalesce.moment, clock_ns());
 	int got = wq->serve(wq, wq->q);
 	if (got == -ENOBUFS) {
 		wq->is_parked = true;
@@ -221,7 +223,7 @@ static bool vworker_poll(struct reactor_source *s)
 
 static void vworker_send(struct vworker_queue *wq)
 {
-	wq->source.is_holding = false;
+	wq->source.hold_until_ns = 0;
 	vq_signal(wq->q);
 	coalesce_sent(&wq->coalesce, vq_stats_of(wq->q)->requests);
 }
@@ -236,8 +238,8 @@ static void vworker_flush(struct reactor_source *s)
 	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
 	if (vq_show(wq->q)) {
 		uint64_t shown = vq_stats_of(wq->q)->requests;
-		s->is_holding = coalesce_holds(&wq->coalesce, shown, clock_ns());
-		if (!s->is_holding)
+		s->hold_until_ns = coalesce_until(&wq->coalesce, shown, clock_ns());
+		if (!s->hold_until_ns)
 			vworker_send(wq);
 	}
 	vworker_show(wq);
