@@ -76,13 +76,26 @@ const struct sock_fprog *seccomp_program(enum sandbox_role role)
 	return &seccomp_programs[role];
 }
 
+static int sandbox_load(const struct sock_fprog *p, unsigned flags)
+{
+	long err = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, p);
+	return err < 0 ? -errno : err ? -EBUSY : 0;
+}
+
+/*
+ * With a filter kernels before 5.16 take the CPU's speculation from a thread, which slows down all
+ * that it does, a vCPU's guest included. How much of it is safe is for the host to say, for our
+ * threads as for all others.
+ */
 int sandbox_enter(enum sandbox_role role, bool all)
 {
+	unsigned flags = all ? (unsigned)SECCOMP_FILTER_FLAG_TSYNC : 0;
 	BUG_ON(!seccomp_programs[role].filter);
 	seccomp_thread_role = role;
-	long err = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-			   all ? (unsigned)SECCOMP_FILTER_FLAG_TSYNC : 0u, &seccomp_programs[role]);
-	return err < 0 ? -errno : err ? -EBUSY : 0;
+	int err = sandbox_load(&seccomp_programs[role],
+			       flags | (unsigned)SECCOMP_FILTER_FLAG_SPEC_ALLOW);
+	/* before 4.17 there is no such flag, nor was there anything to be kept */
+	return err == -EINVAL ? sandbox_load(&seccomp_programs[role], flags) : err;
 }
 
 bool sandbox_is_possible(void)
