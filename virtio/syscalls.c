@@ -18,9 +18,6 @@ static const struct syscall_rule server_rules[] = {
 #endif
 	SYSCALL_IF(fcntl, 1, F_DUPFD_CLOEXEC),
 	SYSCALL_IF(fcntl, 1, F_ADD_SEALS),
-	SYSCALL_IF(fcntl, 1, F_GET_SEALS),
-	SYSCALL_IF(fcntl, 1, F_GETFL),
-	SYSCALL_IF(fcntl, 1, F_SETFL),
 	SYSCALL(dup3),
 	SYSCALL(memfd_create), /* the log that it gives */
 	SYSCALL(ftruncate),
@@ -41,9 +38,6 @@ static const struct syscall_rule front_rules[] = {
 #endif
 	SYSCALL_IF(fcntl, 1, F_DUPFD_CLOEXEC),
 	SYSCALL_IF(fcntl, 1, F_ADD_SEALS),
-	SYSCALL_IF(fcntl, 1, F_GET_SEALS),
-	SYSCALL_IF(fcntl, 1, F_GETFL),
-	SYSCALL_IF(fcntl, 1, F_SETFL),
 	SYSCALL(memfd_create),
 	SYSCALL(ftruncate),
 	SYSCALL(eventfd2),

@@ -112,9 +112,7 @@ static const struct expected_call {
 #endif
 	{ VHOST, SYSCALL_IF(fcntl, 1, F_DUPFD_CLOEXEC) },
 	{ VHOST, SYSCALL_IF(fcntl, 1, F_ADD_SEALS) },
-	{ VHOST, SYSCALL_IF(fcntl, 1, F_GET_SEALS) },
-	{ VHOST, SYSCALL_IF(fcntl, 1, F_SETFL) },
-	{ VHOST | R_(IO) | R_(CONSOLE), SYSCALL_IF(fcntl, 1, F_GETFL) },
+	{ MAINS | R_(IO) | R_(CONSOLE), SYSCALL_IF(fcntl, 1, F_GETFL) },
 	{ VHOST, SYSCALL(memfd_create) },
 	{ VHOST, SYSCALL(ftruncate) },
 	{ R_(ZYGOTE) | R_(SERVER), SYSCALL(dup3) },
