@@ -1,46 +1,11 @@
 /* test_config.c - option values, what they say together, and the one line a mistake gets. */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/num.h"
 #include "src/vm/config_kv.h"
-#include "vm/config.h"
-
-struct fixture {
-	struct vm_config c;
-	struct config_builder b;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-	config_init(&f->c);
-	f->b = (struct config_builder){ .c = &f->c, .origin = CONFIG_FROM_ARGS };
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	config_fini(&f->c);
-	free(f);
-	return 0;
-}
-
-static int set(struct fixture *f, const char *name, const char *value)
-{
-	int i = config_find(name);
-	assert_true(i >= 0);
-	return config_set(&f->b, (unsigned)i, value);
-}
+#include "unit/vm/config_fixture.h"
 
 static void sizes_have_units(void **state)
 {

@@ -1,10 +1,5 @@
 /* test_config_json.c - configuration files: what they say, what is wrong with them, and whose
  * fault. */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,36 +8,7 @@
 #include <unistd.h>
 #include "base/num.h"
 #include "support/json_memory.h"
-#include "vm/config.h"
-
-struct fixture {
-	struct vm_config c;
-	struct config_builder b;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-	config_init(&f->c);
-	f->b = (struct config_builder){ .c = &f->c, .origin = CONFIG_FROM_ARGS };
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	config_fini(&f->c);
-	free(f);
-	return 0;
-}
-
-static int set(struct fixture *f, const char *name, const char *value)
-{
-	int i = config_find(name);
-	assert_true(i >= 0);
-	return config_set(&f->b, (unsigned)i, value);
-}
+#include "unit/vm/config_fixture.h"
 
 static int from_json(struct fixture *f, const char *json)
 {
