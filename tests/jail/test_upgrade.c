@@ -7,12 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,14 +15,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "base/err.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "jail/zygote_rig.h"
 #include "src/vm/zygote.h"
 #include "src/vm/zygote_priv.h"
-
-#define PATIENCE_MS 60000
 
 static char folder[] = "/tmp/vmm-upgrade-XXXXXX";
 /* Of a zygote that is made from now on: what our own program lacks, an image. */
@@ -161,14 +154,6 @@ static int upgrade(struct zygote *z, char letter, struct zygote_verdict *v)
 	int err = zygote_upgrade(z, 0, fd, path, v);
 	close(fd);
 	return err;
-}
-
-static char ask(int sock, char what)
-{
-	struct pollfd p = { sock, POLLIN, 0 };
-	assert_int_equal(write(sock, &what, 1), 1);
-	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
-	return read(sock, &what, 1) == 1 ? what : 0;
 }
 
 /* Who serves device 0 from now on? */
@@ -403,12 +388,6 @@ static void a_long_path_loses_its_beginning(void **state)
 	assert_string_equal(got, path + strlen(path) - ZYGOTE_PATH_BYTES + 2);
 	zygote_destroy(z);
 }
-
-#define BOTH(test)                                                                                 \
-	{ "plain: " #test, test, NULL, NULL, NULL },                                               \
-	{                                                                                          \
-		"in namespaces: " #test, test, NULL, NULL, (void *)1                               \
-	}
 
 int main(void)
 {

@@ -2,11 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +12,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "base/err.h"
 #include "base/log.h"
+#include "jail/zygote_rig.h"
 #include "src/vm/zygote.h"
-
-#define PATIENCE_MS 60000
 
 static char path[] = "/tmp/vmm-zygote-XXXXXX";
 static int opens_refused; /* in the zygote: -EAGAIN so often */
@@ -134,14 +128,6 @@ static struct zygote *make(bool is_jailed)
 	struct zygote *z = NULL;
 	assert_int_equal(zygote_create(&z, &cfg), 0);
 	return z;
-}
-
-static char ask(int sock, char what)
-{
-	struct pollfd p = { sock, POLLIN, 0 };
-	assert_int_equal(write(sock, &what, 1), 1);
-	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
-	return read(sock, &what, 1) == 1 ? what : 0;
 }
 
 /* Wait until nobody holds the other end. */
@@ -523,12 +509,6 @@ static void devices_leave_the_terminal_but_not_the_session(void **state)
 	close(terminal);
 	assert_int_equal(status, 0);
 }
-
-#define BOTH(test)                                                                                 \
-	{ "plain: " #test, test, NULL, NULL, NULL },                                               \
-	{                                                                                          \
-		"in namespaces: " #test, test, NULL, NULL, (void *)1                               \
-	}
 
 int main(void)
 {
