@@ -118,12 +118,6 @@ static void fuzz_move(struct drive *v)
 	}
 }
 
-static void fuzz_step(void *ctx)
-{
-	(void)ctx;
-	fake_pass();
-}
-
 /* All of the input, and then a reset, which every device must be able to finish. */
 static void fuzz_play(struct drive *v, uint64_t features, void (*own_move)(struct drive *v))
 {

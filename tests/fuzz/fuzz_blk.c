@@ -32,7 +32,7 @@ static void make(enum kind k)
 	struct vdev *d;
 	assert_true(f.fd >= 0 && !ftruncate(f.fd, IMAGE_BYTES));
 	drive_init(&drives[k]);
-	drives[k].step = fuzz_step;
+	drives[k].step = fake_step;
 	assert_int_equal(blk_create(&d, drives[k].mem, &cfg), 0);
 	drive_attach(&drives[k], d);
 }

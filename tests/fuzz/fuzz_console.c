@@ -21,7 +21,7 @@ static void make(void)
 	struct vdev *d;
 	assert_int_equal(vworker_create(&w, &wc), 0);
 	drive_init(&drive);
-	drive.step = fuzz_step;
+	drive.step = fake_step;
 	assert_int_equal(console_create(&d, drive.mem, w, &cfg), 0);
 	drive_attach(&drive, d);
 }

@@ -13,19 +13,13 @@
 
 bool disk_use_indirect;
 
-static void step(void *ctx)
-{
-	(void)ctx;
-	fake_pass();
-}
-
 int disk_setup(void **state)
 {
 	struct disk *f = calloc(1, sizeof(*f));
 	assert_non_null(f);
 	fake_forget();
 	drive_init(&f->v);
-	f->v.step = step;
+	f->v.step = fake_step;
 	f->v.use_indirect = disk_use_indirect;
 	(void)snprintf(f->path, sizeof(f->path), "blk-XXXXXX");
 	int fd = mkostemp(f->path, O_CLOEXEC);
@@ -120,12 +114,6 @@ uint8_t disk_run(struct disk *f, uint32_t type, uint64_t sector, uint64_t addr, 
 	unsigned n = disk_ask(f, type, sector, addr, len);
 	(void)drive_wait(&f->v, 0, NULL);
 	return disk_status(f, n);
-}
-
-void disk_passes(unsigned n)
-{
-	while (n--)
-		fake_pass();
 }
 
 void disk_put_range(struct disk *f, unsigned i, uint64_t sector, uint32_t nr, uint32_t flags)

@@ -49,6 +49,5 @@ unsigned disk_ask(struct disk *f, uint32_t type, uint64_t sector, uint64_t addr,
 uint8_t disk_status(const struct disk *f, unsigned n);
 /* The same, to its end; returns the status. */
 uint8_t disk_run(struct disk *f, uint32_t type, uint64_t sector, uint64_t addr, uint32_t len);
-void disk_passes(unsigned n);
 
 #endif

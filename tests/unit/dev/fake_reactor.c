@@ -285,6 +285,18 @@ void fake_pass(void)
 		fake_pass_one(container_of(n, struct reactor, link));
 }
 
+void fake_passes(unsigned n)
+{
+	while (n--)
+		fake_pass();
+}
+
+void fake_step(void *ctx)
+{
+	(void)ctx;
+	fake_pass();
+}
+
 unsigned fake_waiting(enum fake_kind kind)
 {
 	unsigned nr = 0;

@@ -30,6 +30,9 @@ struct fake_op {
 
 /* Run messages, one pass, and every operation that @kinds (bit mask) lets end. All reactors. */
 void fake_pass(void);
+void fake_passes(unsigned n);
+/* One, for drive.step. */
+void fake_step(void *ctx);
 extern unsigned fake_held; /* bit mask of enum fake_kind: these do not end for now */
 
 /*

@@ -46,7 +46,7 @@ void heir_up(struct term *f, const struct console_port_config *p, unsigned nr)
 	heir_clear_logs();
 	heir_attach(f, p, nr);
 	drive_up(&f->v, ~0ull);
-	term_passes(1);
+	fake_passes(1);
 }
 
 void heir_remember(struct term *f)
@@ -99,7 +99,7 @@ void heir_killed(struct term *f)
 	heir_remember(f);
 	heir_die(f);
 	heir_take_over(f);
-	term_passes(3);
+	fake_passes(3);
 }
 
 void heir_had_taken(uint16_t q, uint16_t head)

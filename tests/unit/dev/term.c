@@ -9,12 +9,6 @@
 #include <unistd.h>
 #include "term.h"
 
-static void step(void *ctx)
-{
-	(void)ctx;
-	fake_pass();
-}
-
 int term_setup(void **state)
 {
 	struct term *f = calloc(1, sizeof(*f));
@@ -22,7 +16,7 @@ int term_setup(void **state)
 	assert_non_null(f);
 	fake_forget();
 	drive_init(&f->v);
-	f->v.step = step;
+	f->v.step = fake_step;
 	f->v.destroy_waits = true;
 	assert_int_equal(pipe2(f->in, O_CLOEXEC | O_NONBLOCK), 0);
 	assert_int_equal(pipe2(f->out, O_CLOEXEC | O_NONBLOCK), 0);
@@ -62,12 +56,6 @@ void term_up_single(struct term *f)
 					       .is_console = true };
 	term_up(f, &p, 1);
 	assert_int_equal(f->v.nr_queues, 2);
-}
-
-void term_passes(unsigned n)
-{
-	while (n--)
-		fake_pass();
 }
 
 void term_give_buffer(struct term *f, uint64_t addr, uint32_t len)

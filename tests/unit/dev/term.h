@@ -29,7 +29,6 @@ int term_teardown(void **state);
 void term_up(struct term *f, const struct console_port_config *ports, unsigned nr);
 /* One console port between the pipes. */
 void term_up_single(struct term *f);
-void term_passes(unsigned n);
 
 /* On the queues of port 0. */
 void term_give_buffer(struct term *f, uint64_t addr, uint32_t len);

@@ -41,9 +41,9 @@ static void a_reset_waits_for_what_is_in_flight(void **state)
 		for (unsigned i = 0; i < 8; i++)
 			(void)disk_ask(f, i % 2 ? VIRTIO_BLK_T_FLUSH : VIRTIO_BLK_T_OUT, i,
 				       DISK_DATA, i % 2 ? 0 : 512);
-		disk_passes(round); /* also before the device has seen any of it */
+		fake_passes(round); /* also before the device has seen any of it */
 		vdev_set_status(f->v.dev, 0);
-		disk_passes(5);
+		fake_passes(5);
 		if (fake_waiting(FAKE_WRITE))
 			assert_int_not_equal(vdev_status(f->v.dev), 0);
 		fake_held = 0;
@@ -62,11 +62,11 @@ static void a_stopped_queue_takes_nothing_more(void **state)
 	disk_up(f, DISK_ALL);
 	fake_held = 1u << FAKE_READ;
 	unsigned a = disk_ask(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512);
-	disk_passes(3);
+	fake_passes(3);
 	vdev_queue_reset(f->v.dev, 0);
 	fake_pass();
 	unsigned b = disk_ask(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512);
-	disk_passes(3);
+	fake_passes(3);
 	assert_true(vdev_queue_resetting(f->v.dev, 0));
 	fake_held = 0;
 	drive_until(&f->v, !vdev_queue_resetting(f->v.dev, 0));

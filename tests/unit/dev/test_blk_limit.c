@@ -44,7 +44,7 @@ static void limits_hold_and_waiting_is_free(void **state)
 			(void)disk_ask(f, VIRTIO_BLK_T_IN, i, DISK_DATA, 512);
 		fake_held = 1u << FAKE_TIMEOUT;
 		unsigned timers = fake_asked(FAKE_TIMEOUT);
-		disk_passes(100);
+		fake_passes(100);
 		unsigned done = nr_answered(f, 30);
 		if (done < 10 || done > 11 + (unsigned)((now_s() - t0) * 200))
 			fail_msg("%s: %u at once", limited[k].what, done);
@@ -59,7 +59,7 @@ static void limits_hold_and_waiting_is_free(void **state)
 	f->nr = 0;
 	for (unsigned i = 0; i < 30; i++)
 		(void)disk_ask(f, VIRTIO_BLK_T_IN, i, DISK_DATA, 512);
-	disk_passes(3);
+	fake_passes(3);
 	assert_int_equal(nr_answered(f, 30), 30);
 }
 
@@ -70,11 +70,11 @@ static void a_reset_does_not_wait_for_limits(void **state)
 	disk_up(f, DISK_ALL);
 	for (unsigned i = 0; i < 8; i++)
 		(void)disk_ask(f, VIRTIO_BLK_T_IN, i, DISK_DATA, 512);
-	disk_passes(3);
+	fake_passes(3);
 	assert_int_equal(fake_waiting(FAKE_TIMEOUT), 1);
 	fake_held = 1u << FAKE_TIMEOUT;
 	vdev_set_status(f->v.dev, 0);
-	disk_passes(4);
+	fake_passes(4);
 	assert_int_equal(vdev_status(f->v.dev), 0);
 	assert_int_equal(fake_waiting(FAKE_TIMEOUT), 0);
 	assert_in_range(nr_answered(f, 8), 1, 3);

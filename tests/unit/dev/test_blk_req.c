@@ -114,12 +114,12 @@ static void a_broken_queue_needs_a_reset_and_gets_one(void **state)
 		fake_held = 1u << FAKE_READ;
 		unsigned n = disk_ask(f, VIRTIO_BLK_T_IN, 0, DISK_DATA,
 				      512); /* is in flight meanwhile */
-		disk_passes(3);
+		fake_passes(3);
 		unsigned before = f->v.config_changes;
 		drive_offer(&f->v, 0, hostile[i].segs, hostile[i].nr_out, hostile[i].nr_in);
 		drive_kick(&f->v, 0);
 		fake_held = 0;
-		disk_passes(5);
+		fake_passes(5);
 		if (!drive_needs_reset(&f->v))
 			fail_msg("%s: no reset wanted", hostile[i].what);
 		assert_int_equal(f->v.config_changes, before + 1);
@@ -141,11 +141,11 @@ static void flushes_share_a_sync_that_starts_after_them(void **state)
 	fake_held = 1u << FAKE_SYNC;
 	unsigned a = disk_ask(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
 	unsigned b = disk_ask(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
-	disk_passes(3);
+	fake_passes(3);
 	assert_int_equal(fake_asked(FAKE_SYNC), 1); /* one for both */
 	unsigned c = disk_ask(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
 	unsigned d = disk_ask(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
-	disk_passes(3);
+	fake_passes(3);
 	assert_int_equal(fake_asked(FAKE_SYNC), 1); /* the one under way may have passed them by */
 	assert_int_equal(disk_status(f, a), 0xff);
 	fake_held = 0;

@@ -198,7 +198,7 @@ static void more_copies_than_buffers_wait_their_turn(void **state)
 	fake_held = 1u << FAKE_READ;
 	for (unsigned i = 0; i < 20; i++)
 		(void)disk_ask(f, VIRTIO_BLK_T_IN, i, DISK_DATA + i * 1024 + 1, 512);
-	disk_passes(5);
+	fake_passes(5);
 	assert_int_equal(fake_asked(FAKE_READ), 8);
 	fake_held = 0;
 	for (unsigned i = 0; i < 20; i++)

@@ -167,7 +167,7 @@ static void written_through_zeroes_are_synced(void **state)
 	disk_put_range(f, 0, 1, 8, 0);
 	fake_held = 1u << FAKE_SYNC;
 	unsigned n = disk_ask(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16);
-	disk_passes(5);
+	fake_passes(5);
 	assert_int_equal(fake_waiting(FAKE_SYNC), 1);
 	assert_int_equal(disk_status(f, n), 0xff);
 	fake_held = 0;

@@ -37,25 +37,25 @@ static void emergency_output_needs_no_driver(void **state)
 	drive_attach(&f->v, d);
 	for (const char *c = text; *c; c++)
 		vdev_config_write(d, 8, &(uint32_t){ (uint8_t)*c }, 4);
-	term_passes(3);
+	fake_passes(3);
 	assert_int_equal(read(f->out[0], got, sizeof(got)), 7);
 	assert_memory_equal(got, text, 7);
 	/* faster than it can be written: bounded */
 	fake_held = 1u << FAKE_WRITE;
 	for (unsigned i = 0; i < 2000; i++)
 		vdev_config_write(d, 8, &(uint32_t){ 'x' }, 4);
-	term_passes(3);
+	fake_passes(3);
 	for (unsigned i = 0; i < 2000; i++)
 		vdev_config_write(d, 8, &(uint32_t){ 'y' }, 4);
 	fake_held = 0;
-	term_passes(6);
+	fake_passes(6);
 	ssize_t n = read(f->out[0], got, sizeof(got));
 	assert_in_range(n, 256, 512);
 	for (unsigned i = 0; i < 256; i++)
 		assert_int_equal(got[i], 'x');
 	vdev_config_write(d, 0, &(uint32_t){ 'x' }, 4); /* not a register to write */
 	vdev_config_write(d, 9, &(uint32_t){ 'x' }, 1);
-	term_passes(3);
+	fake_passes(3);
 	assert_int_equal(read(f->out[0], got, sizeof(got)), -1);
 }
 
@@ -65,7 +65,7 @@ static void emergency_output_does_not_outlive_the_device(void **state)
 	term_up_single(f);
 	fake_held = 1u << FAKE_WRITE; /* and the teardown destroys the device */
 	vdev_config_write(f->v.dev, 8, &(uint32_t){ 'x' }, 4);
-	term_passes(3);
+	fake_passes(3);
 	assert_int_equal(fake_waiting(FAKE_WRITE), 1);
 }
 

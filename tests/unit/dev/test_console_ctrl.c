@@ -98,7 +98,7 @@ static void ports_are_introduced(void **state)
 	assert_int_equal(c.id, 0);
 	assert_int_equal(le_load(c.body, 2), 40);
 	ctrl_buffer(f, 0, 64);
-	term_passes(10);
+	fake_passes(10);
 	assert_true(term_nothing_used(f, TERM_CRX));
 }
 
@@ -111,7 +111,7 @@ static void a_closed_port_gets_no_input(void **state)
 	drive_kick(&f->v, 4);
 	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
 	say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
-	term_passes(5);
+	fake_passes(5);
 	assert_true(term_nothing_used(f, 4));
 	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
 	assert_int_equal(drive_wait(&f->v, 4, NULL), 4);
@@ -126,7 +126,7 @@ static void a_closed_port_gets_no_input(void **state)
 	term_put(f, "more");
 	drive_offer(&f->v, 4, &(struct drive_seg){ TERM_DATA, 64 }, 0, 1);
 	drive_kick(&f->v, 4);
-	term_passes(5);
+	fake_passes(5);
 	assert_true(term_nothing_used(f, 4));
 }
 
@@ -144,7 +144,7 @@ static void nonsense_is_not_heard(void **state)
 	drive_kick(&f->v, TERM_CTX);
 	(void)drive_wait(&f->v, TERM_CTX, NULL);
 	ctrl_buffer(f, 0, 64);
-	term_passes(10);
+	fake_passes(10);
 	assert_true(term_nothing_used(f, TERM_CRX));
 	for (unsigned i = 0; i < 500; i++) { /* asks and never listens: nothing grows */
 		say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);

@@ -49,7 +49,7 @@ static void hear_that(struct term *f, uint32_t id, uint16_t event)
 static void hear_nothing(struct term *f)
 {
 	(void)offer_ctrl(f);
-	term_passes(10);
+	fake_passes(10);
 	assert_true(term_nothing_used(f, TERM_CRX));
 }
 
@@ -90,7 +90,7 @@ static void a_port_stays_open(void **state)
 	heir_killed(f);
 	give_input_to_port_1(f);
 	term_put(f, "more");
-	term_passes(10);
+	fake_passes(10);
 	assert_true(term_nothing_used(f, RX1));
 }
 
@@ -119,7 +119,7 @@ static void a_message_half_told_is_told_again(void **state)
 	struct console_port_config p[2];
 	up_two(f, p);
 	uint16_t head = offer_ctrl(f);
-	term_passes(3);
+	fake_passes(3);
 	heir_remember(f);
 	heir_die(f);
 	heir_keep.k.ports[1].state = CONSOLE_IS_ADDED;
@@ -152,7 +152,7 @@ static void a_reset_is_forgotten_by_all(void **state)
 	drive_reset(&f->v);
 	heir_clear_logs();
 	drive_up(&f->v, ~0ull);
-	term_passes(3);
+	fake_passes(3);
 	assert_int_equal(heir_keep.k.ports[0].state | heir_keep.k.ports[1].state, 0);
 	/* and what comes after it holds again */
 	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
@@ -196,7 +196,7 @@ static void die_after_four(struct term *f)
 	memcpy(f->v.ram + TERM_DATA, "abcdefghij", 10);
 	fake_hook = four_bytes_once;
 	term_send(f, TERM_DATA, 10);
-	term_passes(5);
+	fake_passes(5);
 	fake_hook = NULL;
 	heir_remember(f);
 	heir_die(f);
@@ -231,7 +231,7 @@ static void a_file_gets_each_byte_once(void **state)
 	memcpy(f->v.ram + TERM_DATA, "nop", 3);
 	fake_held = 1u << FAKE_WRITE;
 	term_send(f, TERM_DATA, 3);
-	term_passes(3);
+	fake_passes(3);
 	heir_remember(f);
 	heir_die(f);
 	assert_int_equal(write(fd, "nop", 3), 3);
@@ -292,10 +292,10 @@ static void emergency_output_makes_the_place_worthless(void **state)
 	fake_hook = four_bytes_once;
 	memcpy(f->v.ram + TERM_DATA, "abcdefghij", 10);
 	term_send(f, TERM_DATA, 10);
-	term_passes(5);
+	fake_passes(5);
 	assert_int_equal(heir_keep.k.ports[0].out.place, 0);
 	vdev_config_write(f->v.dev, 8, &(uint32_t){ '!' }, 4);
-	term_passes(1);
+	fake_passes(1);
 	fake_hook = NULL;
 	assert_int_equal(heir_keep.k.ports[0].out.place, -1);
 	assert_int_equal(heir_keep.k.ports[0].out.done, 4);
@@ -328,7 +328,7 @@ static void input_of_a_file_arrives_once(void **state)
 	assert_int_equal(write(fd, "hello world", 11), 11);
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
 	heir_up(f, &p, 1);
-	term_passes(3);
+	fake_passes(3);
 	assert_int_equal(read(fd, got, 5), 5); /* into the buffer */
 	die_with_input(f, &(struct console_run){ .is_begun = 1 }, 5);
 	assert_int_equal(drive_wait(&f->v, TERM_RX, NULL), 5);
@@ -353,7 +353,7 @@ static void input_that_was_noted_arrives(void **state)
 	assert_int_equal(drive_wait(&f->v, TERM_RX, NULL), 64);
 	/* nothing was read: the buffer waits as before */
 	die_with_input(f, &(struct console_run){ .is_begun = 1, .place = -1 }, 64);
-	term_passes(5);
+	fake_passes(5);
 	assert_true(term_nothing_used(f, TERM_RX));
 	term_put(f, "x");
 	assert_int_equal(drive_wait(&f->v, TERM_RX, NULL), 1);
@@ -370,7 +370,7 @@ static void a_successor_can_be_stopped(void **state)
 	up_two(f, p);
 	uint16_t ctrl = offer_ctrl(f);
 	uint16_t in = drive_offer(&f->v, RX1, &(struct drive_seg){ TERM_DATA, 64 }, 0, 1);
-	term_passes(3);
+	fake_passes(3);
 	while (write(f->out[1], big, sizeof(big)) > 0)
 		; /* the pipe is full */
 	uint16_t out = drive_offer(&f->v, TX1, &(struct drive_seg){ TERM_DATA, 64 }, 1, 0);

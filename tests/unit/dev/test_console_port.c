@@ -18,7 +18,7 @@ static void input_waits_for_a_buffer_and_comes_whole(void **state)
 	char rest[16];
 	term_up_single(f);
 	term_put(f, "hello world");
-	term_passes(5);
+	fake_passes(5);
 	term_give_buffer(f, TERM_DATA, 5);
 	assert_int_equal(drive_wait(&f->v, TERM_RX, NULL), 5);
 	term_give_buffer(f, TERM_DATA + 100, 64);
@@ -27,12 +27,12 @@ static void input_waits_for_a_buffer_and_comes_whole(void **state)
 	assert_memory_equal(f->v.ram + TERM_DATA + 100, " world\0", 7);
 	/* the other way round */
 	term_give_buffer(f, TERM_DATA, 64);
-	term_passes(5);
+	fake_passes(5);
 	assert_true(term_nothing_used(f, TERM_RX));
 	term_put(f, "later");
 	assert_int_equal(drive_wait(&f->v, TERM_RX, NULL), 5);
 	term_put(f, "kept");
-	term_passes(5);
+	fake_passes(5);
 	assert_int_equal(read(f->in[0], rest, sizeof(rest)), 4); /* nobody took it */
 }
 
@@ -42,7 +42,7 @@ static void an_idle_console_does_not_spin(void **state)
 	term_up_single(f);
 	for (unsigned i = 0; i < 16; i++)
 		term_give_buffer(f, TERM_DATA, 64);
-	term_passes(50);
+	fake_passes(50);
 	assert_int_equal(fake_asked(FAKE_POLL), 1);
 	assert_int_equal(fake_waiting(FAKE_POLL), 1);
 }
@@ -53,7 +53,7 @@ static void a_stop_leaves_input_for_the_next_driver(void **state)
 	term_up_single(f);
 	for (unsigned i = 0; i < 20; i++) {
 		term_give_buffer(f, TERM_DATA, 64);
-		term_passes(i % 5);
+		fake_passes(i % 5);
 		drive_reset(&f->v);
 		assert_int_equal(fake_waiting(FAKE_POLL), 0);
 		term_put(f, "x");
@@ -73,7 +73,7 @@ static void the_end_of_input_is_quiet(void **state)
 	term_give_buffer(f, TERM_DATA, 64);
 	assert_int_equal(drive_wait(&f->v, TERM_RX, NULL), 3);
 	term_give_buffer(f, TERM_DATA, 64);
-	term_passes(50);
+	fake_passes(50);
 	assert_true(term_nothing_used(f, TERM_RX));
 	assert_true(fake_asked(FAKE_POLL) <= 3);
 	assert_false(drive_needs_reset(&f->v));
@@ -107,7 +107,7 @@ static void slow_output_keeps_everything_and_blocks_nobody(void **state)
 		f->v.ram[TERM_DATA + 4096 + i] = (uint8_t)(i * 7 + i / 1000);
 	term_send(f, TERM_DATA + 4096, len);
 	term_send(f, TERM_DATA, 1);
-	term_passes(20);
+	fake_passes(20);
 	assert_true(term_nothing_used(f, TERM_TX));
 	term_put(f, "in"); /* input goes on meanwhile */
 	term_give_buffer(f, TERM_DATA, 64);
@@ -116,7 +116,7 @@ static void slow_output_keeps_everything_and_blocks_nobody(void **state)
 		ssize_t k = read(f->out[0], got + n, len + 1 - n);
 		if (k > 0)
 			n += (uint32_t)k;
-		term_passes(2);
+		fake_passes(2);
 	}
 	assert_int_equal(n, len + 1);
 	assert_memory_equal(got, f->v.ram + TERM_DATA + 4096, len);
@@ -132,7 +132,7 @@ static void a_reset_does_not_wait_for_a_reader(void **state)
 	term_up_single(f);
 	for (unsigned i = 0; i < 5; i++) {
 		term_send(f, TERM_DATA, 1u << 20);
-		term_passes(3);
+		fake_passes(3);
 		drive_reset(&f->v);
 		drive_up(&f->v, ~0ull);
 	}
@@ -184,7 +184,7 @@ static void a_terminal_of_somebody_else(void **state)
 	assert_memory_equal(got, f->v.ram + TERM_DATA, 300);
 	term_send(f, TERM_DATA,
 		  1u << 20); /* nobody reads: the poll waits, and a reset goes through */
-	term_passes(100000);
+	fake_passes(100000);
 	assert_int_equal(fake_waiting(FAKE_POLL), 1);
 	drive_reset(&f->v);
 	(void)close(slave);
@@ -219,7 +219,7 @@ static void a_port_without_descriptors_is_a_sink(void **state)
 	term_give_buffer(f, TERM_DATA, 64);
 	term_send(f, TERM_DATA, 10);
 	(void)drive_wait(&f->v, TERM_TX, NULL);
-	term_passes(20);
+	fake_passes(20);
 	assert_true(term_nothing_used(f, TERM_RX));
 	assert_int_equal(fake_asked(FAKE_POLL) + fake_asked(FAKE_WRITE), 0);
 }
@@ -250,7 +250,7 @@ static void survives_a_hostile_driver(void **state)
 		drive_offer(&f->v, hostile[i].q, &hostile[i].seg, hostile[i].nr_out,
 			    hostile[i].nr_in);
 		drive_kick(&f->v, hostile[i].q);
-		term_passes(6);
+		fake_passes(6);
 		if (drive_needs_reset(&f->v) != hostile[i].is_fatal)
 			fail_msg("%s", hostile[i].what);
 		if (term_nothing_used(f, hostile[i].q) == hostile[i].is_used)

@@ -30,12 +30,6 @@ static int source(void *ctx, void *buf, size_t len)
 	return 0;
 }
 
-static void step(void *ctx)
-{
-	(void)ctx;
-	fake_pass();
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -43,7 +37,7 @@ static int setup(void **state)
 	assert_non_null(f);
 	fake_forget();
 	drive_init(&f->v);
-	f->v.step = step;
+	f->v.step = fake_step;
 	f->v.destroy_waits = true;
 	f->has = SIZE_MAX;
 	assert_int_equal(vworker_create(&f->worker, &wc), 0);
@@ -161,8 +155,7 @@ static void survives_a_hostile_driver(void **state)
 	for (unsigned i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
 		drive_offer(&f->v, 0, &hostile[i].seg, hostile[i].nr_out, hostile[i].nr_in);
 		drive_kick(&f->v, 0);
-		for (unsigned n = 0; n < 5; n++)
-			fake_pass();
+		fake_passes(5);
 		if (drive_needs_reset(&f->v) != hostile[i].is_fatal)
 			fail_msg("%s", hostile[i].what);
 		if (!hostile[i].is_fatal)

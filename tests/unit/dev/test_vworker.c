@@ -97,12 +97,6 @@ static const struct vdev_ops toy_ops = {
 	.destroy = toy_destroy,
 };
 
-static void step(void *ctx)
-{
-	(void)ctx;
-	fake_pass();
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -110,7 +104,7 @@ static int setup(void **state)
 	assert_non_null(f);
 	fake_forget();
 	drive_init(&f->v);
-	f->v.step = step;
+	f->v.step = fake_step;
 	assert_int_equal(vworker_create(&f->worker, &wc), 0);
 	f->t = zalloc_aligned(sizeof(*f->t));
 	assert_int_equal(vdev_init(&f->t->dev, &toy_ops, f->v.mem, 1, 64, 0, 0), 0);
@@ -140,22 +134,16 @@ static void offer(struct fixture *f)
 	drive_offer(&f->v, 0, &(struct drive_seg){ DRIVE_DATA, 16 }, 0, 1);
 }
 
-static void passes(unsigned n)
-{
-	while (n--)
-		fake_pass();
-}
-
 static void a_kick_wakes_it_and_is_counted(void **state)
 {
 	struct fixture *f = *state;
 	drive_up(&f->v, ~0ull);
-	passes(3);
+	fake_passes(3);
 	assert_int_equal(f->t->served, 0);
 	for (unsigned i = 1; i <= 3; i++) {
 		offer(f);
 		drive_kick(&f->v, 0);
-		passes(3);
+		fake_passes(3);
 		assert_int_equal(f->t->nr_kept, 1);
 		assert_int_equal(vq_stats_of(f->t->wq.q)->kicks, i);
 		toy_give_back(f->t);
@@ -168,10 +156,10 @@ static void a_doorbell_that_does_not_block_will_do(void **state)
 	struct fixture *f = *state;
 	assert_int_equal(fcntl(f->v.q[0].kick_fd, F_SETFL, O_NONBLOCK), 0);
 	drive_up(&f->v, ~0ull);
-	passes(3);
+	fake_passes(3);
 	offer(f);
 	drive_kick(&f->v, 0);
-	passes(5);
+	fake_passes(5);
 	assert_int_equal(f->t->nr_kept, 1);
 	uint64_t count;
 	assert_int_equal(read(f->v.q[0].kick_fd, &count, 8), -1); /* taken: no endless waking */
@@ -202,7 +190,7 @@ static bool holds_after(struct fixture *f, unsigned nr)
 {
 	drive_reset(&f->v);
 	drive_up(&f->v, 1ull << VIRTIO_F_VERSION_1); /* each result wants one */
-	passes(3);
+	fake_passes(3);
 	fake_is_busy = true;
 	serve_some(f, nr);
 	assert_int_equal(vq_stats_of(f->t->wq.q)->requests, nr); /* shown they are */
@@ -238,7 +226,7 @@ static void an_interrupt_is_not_held_for_ever(void **state)
 {
 	struct fixture *f = *state;
 	drive_up(&f->v, 1ull << VIRTIO_F_VERSION_1);
-	passes(3);
+	fake_passes(3);
 	fake_is_busy = true;
 	offer(f);
 	fake_pass();
@@ -266,7 +254,7 @@ static void requests_from_before_the_start_are_served(void **state)
 	struct fixture *f = *state;
 	drive_up(&f->v, ~0ull);
 	offer(f); /* and no kick at all */
-	passes(2);
+	fake_passes(2);
 	assert_int_equal(f->t->nr_kept, 1);
 	toy_give_back(f->t);
 }
@@ -280,16 +268,16 @@ static void no_room_means_come_again_after_a_completion(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		offer(f);
 	drive_kick(&f->v, 0);
-	passes(10);
+	fake_passes(10);
 	assert_int_equal(f->t->nr_kept, 2);
 	assert_int_equal(f->t->served, 1); /* it did not spin */
 	toy_give_back(f->t);
-	passes(3);
+	fake_passes(3);
 	assert_int_equal(f->t->nr_kept, 2);
 	assert_int_equal(f->t->served, 2);
 	toy_give_back(f->t);
 	toy_give_back(f->t);
-	passes(3);
+	fake_passes(3);
 	assert_int_equal(f->t->nr_kept, 1);
 	toy_give_back(f->t);
 }
@@ -302,11 +290,11 @@ static void a_parked_queue_waits_to_be_woken(void **state)
 	drive_up(&f->v, ~0ull);
 	offer(f);
 	drive_kick(&f->v, 0);
-	passes(5);
+	fake_passes(5);
 	assert_int_equal(f->t->served, 1);
 	f->t->max_kept = 1;
 	vworker_wake(&f->t->wq);
-	passes(2);
+	fake_passes(2);
 	assert_int_equal(f->t->nr_kept, 1);
 	toy_give_back(f->t);
 }
@@ -315,21 +303,21 @@ static void a_stop_waits_for_requests_and_holds(void **state)
 {
 	struct fixture *f = *state;
 	drive_up(&f->v, ~0ull);
-	passes(3);
+	fake_passes(3);
 	offer(f);
 	drive_kick(&f->v, 0);
-	passes(3);
+	fake_passes(3);
 	vworker_hold(&f->t->wq);
 	vdev_set_status(f->v.dev, 0);
-	passes(5);
+	fake_passes(5);
 	assert_int_equal(f->t->stopping, 1);
 	assert_int_equal(f->t->stopped, 0);
 	toy_give_back(f->t);
-	passes(5);
+	fake_passes(5);
 	assert_int_equal(f->t->stopped, 0);
 	assert_int_not_equal(vdev_status(f->v.dev), 0);
 	vworker_release(&f->t->wq);
-	passes(5);
+	fake_passes(5);
 	assert_int_equal(f->t->stopped, 1);
 	assert_int_equal(vdev_status(f->v.dev), 0);
 	assert_int_equal(f->v.resets_done, 1);
@@ -340,9 +328,9 @@ static void a_stop_right_behind_the_start(void **state)
 	struct fixture *f = *state;
 	for (unsigned i = 1; i <= 100; i++) {
 		drive_up(&f->v, ~0ull);
-		passes(i % 4);
+		fake_passes(i % 4);
 		vdev_set_status(f->v.dev, 0);
-		passes(4);
+		fake_passes(4);
 		assert_int_equal(vdev_status(f->v.dev), 0);
 		assert_int_equal(f->t->started, i);
 		assert_int_equal(f->t->stopped, i);
@@ -354,11 +342,11 @@ static void a_fault_is_reported_once(void **state)
 	struct fixture *f = *state;
 	drive_up(&f->v, ~0ull);
 	offer(f);
-	passes(3);
+	fake_passes(3);
 	for (unsigned i = 0; i < 3; i++) {
 		drive_offer(&f->v, 0, &(struct drive_seg){ UINT64_MAX, 16 }, 0, 1);
 		drive_kick(&f->v, 0);
-		passes(3);
+		fake_passes(3);
 		assert_true(drive_needs_reset(&f->v));
 		assert_int_equal(f->v.config_changes, 1);
 	}
@@ -367,7 +355,7 @@ static void a_fault_is_reported_once(void **state)
 	drive_reset(&f->v);
 	drive_up(&f->v, ~0ull);
 	offer(f);
-	passes(3);
+	fake_passes(3);
 	assert_int_equal(f->t->nr_kept, 1);
 	toy_give_back(f->t);
 }
@@ -379,7 +367,7 @@ static void a_doorbell_that_fails_needs_a_reset(void **state)
 	f->v.q[0].kick_fd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->v.q[0].kick_fd >= 0);
 	drive_up(&f->v, ~0ull);
-	passes(5);
+	fake_passes(5);
 	assert_true(drive_needs_reset(&f->v));
 	drive_reset(&f->v);
 	(void)close(f->v.q[0].kick_fd);
@@ -391,14 +379,14 @@ static void a_queue_that_cannot_be_needs_a_reset(void **state)
 	struct fixture *f = *state;
 	f->t->spoil_setup = true;
 	drive_up(&f->v, ~0ull);
-	passes(3);
+	fake_passes(3);
 	assert_true(drive_needs_reset(&f->v));
 	assert_null(f->t->wq.q);
 	f->t->spoil_setup = false;
 	drive_reset(&f->v);
 	drive_up(&f->v, ~0ull);
 	offer(f);
-	passes(3);
+	fake_passes(3);
 	assert_int_equal(f->t->nr_kept, 1);
 	toy_give_back(f->t);
 }
@@ -409,15 +397,15 @@ static void gives_a_sign_of_life_from_its_loop(void **state)
 {
 	struct fixture *f = *state;
 	assert_true(vworker_beat(f->worker));
-	passes(1);
+	fake_passes(1);
 	assert_true(vworker_beat(f->worker));
 	fake_is_writing = true; /* waits for the disk */
 	for (unsigned i = 0; i < 100; i++)
 		assert_true(vworker_beat(f->worker));
 	fake_is_writing = false;
-	passes(1);
+	fake_passes(1);
 	assert_true(vworker_beat(f->worker));
-	passes(1);
+	fake_passes(1);
 }
 
 int main(void)
