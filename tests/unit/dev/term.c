@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/le.h"
 #include "term.h"
 
 int term_setup(void **state)
@@ -80,4 +81,14 @@ bool term_nothing_used(struct term *f, uint16_t q)
 	uint16_t head;
 	uint32_t len;
 	return !drive_used(&f->v, q, &head, &len);
+}
+
+void term_say(struct term *f, uint32_t id, uint16_t event, uint16_t value)
+{
+	le_store(f->v.ram + TERM_DATA + 0x9000, id, 4);
+	le_store(f->v.ram + TERM_DATA + 0x9004, event, 2);
+	le_store(f->v.ram + TERM_DATA + 0x9006, value, 2);
+	drive_offer(&f->v, TERM_CTX, &(struct drive_seg){ TERM_DATA + 0x9000, 8 }, 1, 0);
+	drive_kick(&f->v, TERM_CTX);
+	(void)drive_wait(&f->v, TERM_CTX, NULL);
 }

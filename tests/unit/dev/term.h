@@ -37,4 +37,7 @@ void term_send(struct term *f, uint64_t addr, uint32_t len);
 void term_put(struct term *f, const char *text);
 bool term_nothing_used(struct term *f, uint16_t q);
 
+/* Tell the device about port @id, and wait until it has heard; it is told at TERM_DATA + 0x9000. */
+void term_say(struct term *f, uint32_t id, uint16_t event, uint16_t value);
+
 #endif

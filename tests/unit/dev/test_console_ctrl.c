@@ -47,16 +47,6 @@ static void hear_that(struct term *f, uint32_t id, uint16_t event)
 	assert_int_equal(c.value, 1);
 }
 
-static void say(struct term *f, uint32_t id, uint16_t event, uint16_t value)
-{
-	le_store(f->v.ram + TERM_DATA + 0x9000, id, 4);
-	le_store(f->v.ram + TERM_DATA + 0x9004, event, 2);
-	le_store(f->v.ram + TERM_DATA + 0x9006, value, 2);
-	drive_offer(&f->v, TERM_CTX, &(struct drive_seg){ TERM_DATA + 0x9000, 8 }, 1, 0);
-	drive_kick(&f->v, TERM_CTX);
-	(void)drive_wait(&f->v, TERM_CTX, NULL);
-}
-
 static void start_two(struct term *f)
 {
 	const struct console_port_config p[] = {
@@ -74,11 +64,11 @@ static void ports_are_introduced(void **state)
 	start_two(f);
 	vdev_config_read(f->v.dev, 0, &cfg, sizeof(cfg));
 	assert_int_equal(cfg.max_nr_ports, 2);
-	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
-	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1); /* once is enough */
+	term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1); /* once is enough */
 	hear_that(f, 0, VIRTIO_CONSOLE_PORT_ADD);
 	hear_that(f, 1, VIRTIO_CONSOLE_PORT_ADD);
-	say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1);
 	hear_that(f, 0, VIRTIO_CONSOLE_CONSOLE_PORT);
 	hear_that(f, 0, VIRTIO_CONSOLE_PORT_OPEN);
 	struct ctrl c = hear(f);
@@ -86,7 +76,7 @@ static void ports_are_introduced(void **state)
 	assert_int_equal(c.len, 12);
 	assert_int_equal(le_load(c.body, 2), 25); /* rows first, as Linux reads it */
 	assert_int_equal(le_load(c.body + 2, 2), 80);
-	say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
 	c = hear(f);
 	assert_int_equal(c.event, VIRTIO_CONSOLE_PORT_NAME);
 	assert_int_equal(c.id, 1);
@@ -109,11 +99,11 @@ static void a_closed_port_gets_no_input(void **state)
 	term_put(f, "data");
 	drive_offer(&f->v, 4, &(struct drive_seg){ TERM_DATA, 64 }, 0, 1);
 	drive_kick(&f->v, 4);
-	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
-	say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
 	fake_passes(5);
 	assert_true(term_nothing_used(f, 4));
-	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
 	assert_int_equal(drive_wait(&f->v, 4, NULL), 4);
 	drive_offer(&f->v, 5, &(struct drive_seg){ TERM_DATA, 4 }, 1, 0);
 	drive_kick(&f->v, 5);
@@ -134,12 +124,12 @@ static void nonsense_is_not_heard(void **state)
 {
 	struct term *f = *state;
 	start_two(f);
-	say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1); /* of a port not added yet */
-	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
-	say(f, 2, VIRTIO_CONSOLE_PORT_READY, 1);
-	say(f, UINT32_MAX, VIRTIO_CONSOLE_PORT_OPEN, 1);
-	say(f, 0, 0xffff, 0xffff);
-	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 0);
+	term_say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1); /* of a port not added yet */
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	term_say(f, 2, VIRTIO_CONSOLE_PORT_READY, 1);
+	term_say(f, UINT32_MAX, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	term_say(f, 0, 0xffff, 0xffff);
+	term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 0);
 	drive_offer(&f->v, TERM_CTX, &(struct drive_seg){ TERM_DATA, 7 }, 1, 0); /* short */
 	drive_kick(&f->v, TERM_CTX);
 	(void)drive_wait(&f->v, TERM_CTX, NULL);
@@ -147,15 +137,15 @@ static void nonsense_is_not_heard(void **state)
 	fake_passes(10);
 	assert_true(term_nothing_used(f, TERM_CRX));
 	for (unsigned i = 0; i < 500; i++) { /* asks and never listens: nothing grows */
-		say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
-		say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+		term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+		term_say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
 	}
 	(void)drive_wait(&f->v, TERM_CRX, NULL);
 	hear_that(f, 1, VIRTIO_CONSOLE_PORT_ADD);
 	(void)hear(f);
 	hear_that(f, 1, VIRTIO_CONSOLE_PORT_OPEN);
 	/* a buffer too small for its message gets what fits */
-	say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1);
 	f->v.ram[TERM_DATA + 0x8003] = 0xee;
 	ctrl_buffer(f, 0, 3);
 	assert_int_equal(drive_wait(&f->v, TERM_CRX, NULL), 3);

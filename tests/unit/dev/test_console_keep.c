@@ -19,16 +19,6 @@
 
 /* --- the conversation about ports --- */
 
-static void say(struct term *f, uint32_t id, uint16_t event, uint16_t value)
-{
-	le_store(f->v.ram + TERM_DATA + 0x9000, id, 4);
-	le_store(f->v.ram + TERM_DATA + 0x9004, event, 2);
-	le_store(f->v.ram + TERM_DATA + 0x9006, value, 2);
-	drive_offer(&f->v, TERM_CTX, &(struct drive_seg){ TERM_DATA + 0x9000, 8 }, 1, 0);
-	drive_kick(&f->v, TERM_CTX);
-	(void)drive_wait(&f->v, TERM_CTX, NULL);
-}
-
 static uint16_t offer_ctrl(struct term *f)
 {
 	uint16_t head = drive_offer(&f->v, TERM_CRX, &(struct drive_seg){ TERM_DATA + 0x8000, 64 },
@@ -73,20 +63,20 @@ static void a_port_stays_open(void **state)
 	struct term *f = *state;
 	struct console_port_config p[2];
 	up_two(f, p);
-	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
 	hear_that(f, 0, VIRTIO_CONSOLE_PORT_ADD);
 	hear_that(f, 1, VIRTIO_CONSOLE_PORT_ADD);
-	say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
 	hear_that(f, 1, VIRTIO_CONSOLE_PORT_NAME);
 	hear_that(f, 1, VIRTIO_CONSOLE_PORT_OPEN);
-	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
 	heir_killed(f);
 	give_input_to_port_1(f);
 	term_put(f, "data");
 	assert_int_equal(drive_wait(&f->v, RX1, NULL), 4);
 	hear_nothing(f); /* it was told all there is */
 	/* and what the driver closes after that is closed for the one after, too */
-	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 0);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 0);
 	heir_killed(f);
 	give_input_to_port_1(f);
 	term_put(f, "more");
@@ -99,12 +89,12 @@ static void what_is_owed_is_told_by_the_next(void **state)
 	struct term *f = *state;
 	struct console_port_config p[2];
 	up_two(f, p);
-	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
 	heir_killed(f);
 	hear_that(f, 0, VIRTIO_CONSOLE_PORT_ADD);
 	heir_killed(f);
 	hear_that(f, 1, VIRTIO_CONSOLE_PORT_ADD);
-	say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1);
 	heir_killed(f);
 	hear_that(f, 0, VIRTIO_CONSOLE_CONSOLE_PORT);
 	hear_that(f, 0, VIRTIO_CONSOLE_PORT_OPEN);
@@ -143,9 +133,9 @@ static void a_reset_is_forgotten_by_all(void **state)
 	struct term *f = *state;
 	struct console_port_config p[2];
 	up_two(f, p);
-	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
-	say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
-	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
 	assert_true(heir_keep.k.ports[1].state & CONSOLE_IS_OPEN);
 	console_keep_forget(&heir_keep); /* as the frontend has it done */
 	assert_int_equal(heir_keep.k.ports[1].state, 0);
@@ -155,8 +145,8 @@ static void a_reset_is_forgotten_by_all(void **state)
 	fake_passes(3);
 	assert_int_equal(heir_keep.k.ports[0].state | heir_keep.k.ports[1].state, 0);
 	/* and what comes after it holds again */
-	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
-	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	term_say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	term_say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
 	heir_killed(f);
 	assert_true(heir_keep.k.ports[1].state & CONSOLE_IS_OPEN);
 }
