@@ -67,6 +67,19 @@ void test_board_make(struct test_board *t, uint64_t ram_bytes, int kernel_fd)
 	};
 }
 
+void test_board_make_elf(struct test_board *t, uint64_t ram_bytes)
+{
+	struct test_elf e;
+	test_elf_make(&e);
+	test_board_make(t, ram_bytes, test_file(&e, sizeof(e)));
+}
+
+void test_board_load(struct test_board *t)
+{
+	const char *why = NULL;
+	assert_int_equal(machine_load(&t->boot, NULL, t->ram, &why), 0);
+}
+
 void test_board_drop(struct test_board *t)
 {
 	gmem_destroy(t->ram);

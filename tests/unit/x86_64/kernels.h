@@ -52,6 +52,10 @@ struct test_board {
 	struct machine_boot boot;
 };
 void test_board_make(struct test_board *t, uint64_t ram_bytes, int kernel_fd);
+/* The same, with the kernel of test_elf_make(). */
+void test_board_make_elf(struct test_board *t, uint64_t ram_bytes);
+/* Load its kernel or firmware, which must succeed. */
+void test_board_load(struct test_board *t);
 void test_board_drop(struct test_board *t);
 /* @len bytes of its RAM at @addr. */
 const void *test_at(const struct test_board *t, uint64_t addr, size_t len);

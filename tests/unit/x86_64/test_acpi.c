@@ -11,12 +11,9 @@
 
 static void load(struct test_board *t, uint64_t ram_bytes, unsigned nr_cpus)
 {
-	struct test_elf e;
-	const char *why = NULL;
-	test_elf_make(&e);
-	test_board_make(t, ram_bytes, test_file(&e, sizeof(e)));
+	test_board_make_elf(t, ram_bytes);
 	t->boot.nr_cpus = nr_cpus;
-	assert_int_equal(machine_load(&t->boot, NULL, t->ram, &why), 0);
+	test_board_load(t);
 }
 
 /* Table @signature, its checksum proven. */
@@ -149,15 +146,12 @@ static void madt_lists_every_cpu_once(void **state)
 static void madt_names_cpus_by_their_apic_id(void **state)
 {
 	(void)state;
-	struct test_elf e;
 	struct test_board t;
-	const char *why = NULL;
 	uint32_t len;
-	test_elf_make(&e);
-	test_board_make(&t, 64 * MIB, test_file(&e, sizeof(e)));
+	test_board_make_elf(&t, 64 * MIB);
 	t.boot.nr_cpus = 6;
 	t.boot.topology = (struct machine_topology){ 1, 3, 1, 2 };
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	const uint8_t *p = (const uint8_t *)table_of(&t, "APIC", &len) + 44;
 	static const uint8_t want[] = { 0, 1, 2, 4, 5, 6 };
 	for (uint8_t i = 0; i < ARRAY_SIZE(want); i++) {
@@ -283,19 +277,17 @@ static void extra_tables_are_listed_and_a_dsdt_replaces_ours(void **state)
 {
 	(void)state;
 	static uint8_t ssdt[50], dsdt[70000];
-	struct test_elf e;
 	struct test_board t;
 	uint32_t len;
 	const char *why = NULL;
 	table_make(ssdt, "SSDT", sizeof(ssdt));
 	table_make(dsdt, "DSDT", sizeof(dsdt));
 	int fds[] = { test_file(ssdt, sizeof(ssdt)), test_file(dsdt, sizeof(dsdt)) };
-	test_elf_make(&e);
-	test_board_make(&t, 64 * MIB, test_file(&e, sizeof(e)));
+	test_board_make_elf(&t, 64 * MIB);
 	t.boot.acpi_table_fds = fds;
 	t.boot.nr_acpi_tables = 2;
 	assert_int_equal(machine_check_boot(&t.boot, &why), 0);
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	assert_memory_equal(table_of(&t, "SSDT", &len), ssdt, sizeof(ssdt));
 	uint64_t at = le64_get(fadt_of(&t)->x_dsdt);
 	assert_memory_equal(test_at(&t, at, sizeof(dsdt)), dsdt, sizeof(dsdt));
@@ -312,14 +304,12 @@ static void extra_tables_are_listed_and_a_dsdt_replaces_ours(void **state)
 static void expect_table_refused(const void *table, size_t len, unsigned times, int err,
 				 const char *part)
 {
-	struct test_elf e;
 	struct test_board t;
 	const char *why = NULL;
 	int fds[40];
 	for (unsigned i = 0; i < times; i++)
 		fds[i] = test_file(table, len);
-	test_elf_make(&e);
-	test_board_make(&t, 48 * MIB, test_file(&e, sizeof(e)));
+	test_board_make_elf(&t, 48 * MIB);
 	t.boot.acpi_table_fds = fds;
 	t.boot.nr_acpi_tables = times;
 	assert_int_equal(machine_check_boot(&t.boot, &why), err);

@@ -34,7 +34,7 @@ static void the_image_ends_at_4_gib(void **state)
 		const char *why = NULL;
 		bios_board(&t, sizes[i]);
 		assert_int_equal(machine_check_boot(&t.boot, &why), 0);
-		assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+		test_board_load(&t);
 		assert_int_equal(test_rom.len, sizes[i]);
 		assert_int_equal(test_rom.start + test_rom.len, 4 * GIB);
 		assert_int_equal(le_load(test_rom.host + sizes[i] - 4096, 4), sizes[i] / 4096);
@@ -48,16 +48,15 @@ static void its_end_is_shadowed_below_1_mib(void **state)
 {
 	(void)state;
 	struct test_board t;
-	const char *why = NULL;
 	bios_board(&t, 256 * KIB);
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	assert_memory_equal(test_at(&t, 0xe0000, 128 * KIB), test_rom.host + 128 * KIB, 128 * KIB);
 	assert_int_equal(le_load(test_at(&t, 0xdf000, 4), 4), 0);     /* nothing before */
 	assert_int_equal(le_load(test_at(&t, LAYOUT_EBDA, 4), 4), 0); /* no tables of ours */
 	unmap_rom();
 	test_board_drop(&t);
 	bios_board(&t, 8192);
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	assert_memory_equal(test_at(&t, 0xfe000, 8192), test_rom.host, 8192);
 	unmap_rom();
 	test_board_drop(&t);

@@ -276,12 +276,11 @@ static void a_command_line_of_the_limit_fits(void **state)
 {
 	(void)state;
 	struct test_board t;
-	const char *why = NULL;
 	test_board_make(&t, 64 * MIB, bzimage_file());
 	memset(long_line, 0, sizeof(long_line));
 	memset(long_line, 'x', 2047);
 	t.boot.cmdline = long_line;
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	assert_memory_equal(test_at(&t, LAYOUT_CMDLINE, 2048), long_line, 2048);
 	test_board_drop(&t);
 }

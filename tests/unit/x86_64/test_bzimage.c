@@ -101,11 +101,10 @@ static void no_setup_sectors_mean_four(void **state)
 	(void)state;
 	struct test_bzimage z;
 	struct test_board t;
-	const char *why = NULL;
 	test_bzimage_make(&z);
 	z.hdr.setup_sects = 0;
 	test_board_make(&t, 32 * MIB, test_file(&z, sizeof(z)));
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	assert_memory_equal(test_at(&t, TEST_BZIMAGE_START, sizeof(z.code)), z.code,
 			    sizeof(z.code));
 	test_board_drop(&t);
@@ -119,11 +118,10 @@ static void loads_the_kernel_and_not_one_byte_more(void **state)
 		uint8_t signature[100]; /* behind the kernel: not part of it */
 	} file;
 	struct test_board t;
-	const char *why = NULL;
 	memset(&file, 0x77, sizeof(file));
 	test_bzimage_make(&file.z);
 	test_board_make(&t, 32 * MIB, test_file(&file, sizeof(file)));
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	const uint8_t *code = test_at(&t, TEST_BZIMAGE_START - 1, sizeof(file.z.code) + 2);
 	assert_memory_equal(code + 1, file.z.code, sizeof(file.z.code));
 	assert_int_equal(code[0], 0);
@@ -143,11 +141,10 @@ static void loads_real_kernels(void **state)
 	char *list = strdup(paths), *rest = list;
 	for (char *path = strsep(&rest, ":"); path; path = strsep(&rest, ":")) {
 		struct test_board t;
-		const char *why = NULL;
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		assert_true(fd >= 0);
 		test_board_make(&t, 256 * MIB, fd);
-		assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+		test_board_load(&t);
 		print_message("%s: %s at %#llx..%#llx, entry %#llx%s\n", path,
 			      t.kernel.format == KERNEL_ELF ? "ELF" : "bzImage",
 			      (unsigned long long)t.kernel.load_start,

@@ -15,12 +15,9 @@ struct mp_view {
 
 static void load(struct test_board *t, unsigned nr_cpus)
 {
-	struct test_elf e;
-	const char *why = NULL;
-	test_elf_make(&e);
-	test_board_make(t, 32 * MIB, test_file(&e, sizeof(e)));
+	test_board_make_elf(t, 32 * MIB);
 	t->boot.nr_cpus = nr_cpus;
-	assert_int_equal(machine_load(&t->boot, NULL, t->ram, &why), 0);
+	test_board_load(t);
 }
 
 static void take_interrupt(struct mp_view *v, const uint8_t *e)
@@ -83,14 +80,11 @@ static void lists_cpus_up_to_255(void **state)
 static void names_cpus_by_their_apic_id(void **state)
 {
 	(void)state;
-	struct test_elf e;
 	struct test_board t;
-	const char *why = NULL;
-	test_elf_make(&e);
-	test_board_make(&t, 32 * MIB, test_file(&e, sizeof(e)));
+	test_board_make_elf(&t, 32 * MIB);
 	t.boot.nr_cpus = 6;
 	t.boot.topology = (struct machine_topology){ 1, 3, 1, 2 };
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	const uint8_t *f = test_at(&t, LAYOUT_EBDA, 16);
 	static const uint8_t want[] = { 0, 1, 2, 4, 5, 6 };
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {

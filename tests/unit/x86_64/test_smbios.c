@@ -40,12 +40,9 @@ static void walk(struct smbios_view *v, const struct test_board *t)
 
 static void load(struct test_board *t, struct smbios_view *v, uint64_t ram_bytes, unsigned cpus)
 {
-	struct test_elf e;
-	const char *why = NULL;
-	test_elf_make(&e);
-	test_board_make(t, ram_bytes, test_file(&e, sizeof(e)));
+	test_board_make_elf(t, ram_bytes);
 	t->boot.nr_cpus = cpus;
-	assert_int_equal(machine_load(&t->boot, NULL, t->ram, &why), 0);
+	test_board_load(t);
 	walk(v, t);
 }
 
@@ -115,15 +112,12 @@ static void tells_cores_and_threads(void **state)
 static void shows_every_socket(void **state)
 {
 	(void)state;
-	struct test_elf e;
 	struct test_board t;
 	struct smbios_view v;
-	const char *why = NULL;
-	test_elf_make(&e);
-	test_board_make(&t, 64 * MIB, test_file(&e, sizeof(e)));
+	test_board_make_elf(&t, 64 * MIB);
 	t.boot.nr_cpus = 255;
 	t.boot.topology = (struct machine_topology){ 1, 1, 1, 255 };
-	assert_int_equal(machine_load(&t.boot, NULL, t.ram, &why), 0);
+	test_board_load(&t);
 	walk(&v, &t);
 	assert_int_equal(v.count[4], 255);
 	assert_int_equal(v.of[4][0x23], 1);
