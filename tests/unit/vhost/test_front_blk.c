@@ -195,29 +195,48 @@ static void reads_what_it_wrote(void **state)
 	assert_false(drive_needs_reset(&o->v));
 }
 
-static void goes_on_after_resets(void **state)
+/* A driver starts, its rings packed every other time, and has as much under way as it can. */
+static void ask_all(struct owner *o, unsigned round)
 {
-	struct owner *o = *state;
-	for (unsigned i = 0; i < 20; i++) {
-		struct player p = { .v = &o->v, .seed = i };
-		drive_up(&o->v, i % 2 ? ALL : ~0ull);
-		for (unsigned k = 0; k < NR_SLOTS; k++)
-			player_ask(&p, k);
-		drive_kick(&o->v, 0);
-		if (i % 3 == 0) {
-			drive_queue_reset(&o->v, 0);
-			drive_queue_up(&o->v, 0);
-		}
-		drive_reset(&o->v);
-		memset(o->v.ram + DRIVE_DATA, (int)i, DRIVE_RAM_BYTES - DRIVE_DATA);
-		drive_idle(&o->v);
-		for (uint64_t at = DRIVE_DATA; at < DRIVE_RAM_BYTES; at += 509)
-			assert_int_equal(o->v.ram[at], (uint8_t)i);
-	}
+	struct player p = { .v = &o->v, .seed = round };
+	drive_up(&o->v, round % 2 ? ALL : ~0ull);
+	for (unsigned k = 0; k < NR_SLOTS; k++)
+		player_ask(&p, k);
+	drive_kick(&o->v, 0);
+}
+
+/* After a reset memory is the driver's own, also when a server can be had again. */
+static void reset_and_watch(struct owner *o, unsigned round)
+{
+	drive_reset(&o->v);
+	memset(o->v.ram + DRIVE_DATA, (int)round, DRIVE_RAM_BYTES - DRIVE_DATA);
+	o->refuse = 0;
+	drive_idle(&o->v);
+	for (uint64_t at = DRIVE_DATA; at < DRIVE_RAM_BYTES; at += 509)
+		assert_int_equal(o->v.ram[at], (uint8_t)round);
+}
+
+/* What the image held is unknown. */
+static void play_on_zeros(struct owner *o)
+{
 	assert_int_equal(truncate(o->path, 0), 0);
 	assert_int_equal(truncate(o->path, NR_QUEUES * REGION_BYTES), 0);
 	drive_up(&o->v, ALL);
 	play(o, 500);
+}
+
+static void goes_on_after_resets(void **state)
+{
+	struct owner *o = *state;
+	for (unsigned i = 0; i < 20; i++) {
+		ask_all(o, i);
+		if (i % 3 == 0) {
+			drive_queue_reset(&o->v, 0);
+			drive_queue_up(&o->v, 0);
+		}
+		reset_and_watch(o, i);
+	}
+	play_on_zeros(o);
 	assert_int_equal(o->spawned, 1);
 }
 
@@ -306,11 +325,7 @@ static void resets_end_whoever_is_dead(void **state)
 {
 	struct owner *o = *state;
 	for (unsigned i = 0; i < 20; i++) {
-		struct player p = { .v = &o->v, .seed = i };
-		drive_up(&o->v, i % 2 ? ALL : ~0ull);
-		for (unsigned k = 0; k < NR_SLOTS; k++)
-			player_ask(&p, k);
-		drive_kick(&o->v, 0);
+		ask_all(o, i);
 		if (i % 4 >= 2)
 			o->refuse = -EAGAIN;
 		owner_shoot(o);
@@ -318,17 +333,9 @@ static void resets_end_whoever_is_dead(void **state)
 			drive_queue_reset(&o->v, 0);
 			drive_queue_up(&o->v, 0);
 		}
-		drive_reset(&o->v);
-		memset(o->v.ram + DRIVE_DATA, (int)i, DRIVE_RAM_BYTES - DRIVE_DATA);
-		o->refuse = 0;
-		drive_idle(&o->v);
-		for (uint64_t at = DRIVE_DATA; at < DRIVE_RAM_BYTES; at += 509)
-			assert_int_equal(o->v.ram[at], (uint8_t)i);
+		reset_and_watch(o, i);
 	}
-	assert_int_equal(truncate(o->path, 0), 0);
-	assert_int_equal(truncate(o->path, NR_QUEUES * REGION_BYTES), 0);
-	drive_up(&o->v, ALL);
-	play(o, 500);
+	play_on_zeros(o);
 }
 
 /* One that is stopped does not answer: it is killed, and the next does the work. */
