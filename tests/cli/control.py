@@ -16,9 +16,9 @@ from pathlib import Path
 from boot.checks import Report
 from cli.options import Bench, Skip, equal, within
 from support.control import Client
+from support.needs import SKIPPED, has_kvm
 from support.scratch import die_with_parent, run_main, scratch_folder
 
-SKIPPED = 77
 MIB = 1 << 20
 
 
@@ -359,8 +359,7 @@ CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, rest
 
 def main(arguments):
     vmm, guest, *names = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("skipped: no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     report = Report()
     for case in CASES:

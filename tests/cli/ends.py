@@ -21,9 +21,9 @@ from pathlib import Path
 
 from boot.checks import Report
 from support.machine import Machine
+from support.needs import SKIPPED, has_kvm
 from support.scratch import die_with_parent, run_main, scratch_folder
 
-SKIPPED = 77
 MIB = 1 << 20
 PATIENCE_S = 60
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -268,8 +268,7 @@ CASES = (
 
 def main(arguments):
     vmm, guest, *wanted = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     report = Report()
     for case in CASES:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from boot.checks import Report
 from support.machine import Machine
+from support.needs import SKIPPED, has_kvm
 from support.scratch import run_main, scratch_folder, write_all
 
-SKIPPED = 77
 MIB = 1 << 20
 RR_PRIORITY = 6
 EXIT_RESET = 32
@@ -463,8 +463,7 @@ def run_case(case, vmm, guest, report):
 
 def main(arguments):
     vmm, guest, *wanted = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     report = Report()
     for case in CASES:

@@ -10,9 +10,9 @@ import sys
 from boot.checks import Report
 from support.control import Meddler
 from support.machine import Machine
+from support.needs import SKIPPED, has_kvm
 from support.scratch import run_main, scratch_folder
 
-SKIPPED = 77
 MIB = 1 << 20
 SMALLEST, LARGEST = 8, 64  # MiB; the guest uses the first four
 WAYS = ("", "direct", "packed", "packed,direct,workers=1", "poll=always", "poll=off,wce=off", "queue-size=8")
@@ -45,8 +45,7 @@ def torture(vmm, guest, work, way, seconds):
 
 def main(arguments):
     vmm, guest = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("skipped: no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     report = Report()
     seconds = int(os.environ.get("VMM_TORTURE_SECONDS", "4"))

@@ -14,9 +14,9 @@ import time
 
 from faults.ends import PATIENCE_S, Setting, kill_run, wait_until_gone
 from guest.pattern import pattern
+from support.needs import SKIPPED, has_kvm
 from support.scratch import die_with_parent, run_main, scratch_folder
 
-SKIPPED = 77
 BLOCK, SECTOR = 4096, 512
 ROUNDS = 4096  # of the guest: more than it gets to
 
@@ -72,8 +72,7 @@ def check_image(path, blocks, seed):
 
 def main(arguments):
     vmm, guest = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     seed = int(os.environ.get("VMM_KILL_SEED", time.time()))
     print(f"seed {seed}")

@@ -13,9 +13,9 @@ import struct
 import sys
 
 from faults.ends import Setting, run
+from support.needs import SKIPPED, has_kvm
 from support.scratch import run_main, scratch_folder
 
-SKIPPED = 77
 MIB = 1 << 20
 IO_URING_SETUP = 425
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
@@ -131,8 +131,7 @@ def without_kvm(checks):
 
 def main(arguments):
     vmm, guest = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     failed = 0
     for options in (("--disable-sandbox",), ()):

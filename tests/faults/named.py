@@ -5,14 +5,13 @@ usage: python3 -m faults.named VMM GUEST
 Each file of a table is opened in a run in which strace makes that one call fail. A limit, or want of memory or room, is
 the host's fault: exit status 1, and the remedy. A name that is wrong is the user's: exit status 2, and "check".
 """
-import os
 import shutil
 import sys
 
 from faults.ends import adopt_orphans, run
+from support.needs import SKIPPED, has_kvm, has_program
 from support.scratch import run_main, scratch_folder
 
-SKIPPED = 77
 HOST, USAGE = 1, 2
 # Error, exit status, a word of the remedy.
 ERRORS = (
@@ -63,11 +62,7 @@ def problems(vmm, row, error, status, remedy):
 
 def main(arguments):
     vmm, guest = arguments
-    if not shutil.which("strace"):
-        print("strace is not installed")
-        return SKIPPED
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not (has_program("strace") and has_kvm()):
         return SKIPPED
     adopt_orphans()
     failed = runs = 0

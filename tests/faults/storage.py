@@ -14,9 +14,9 @@ import sys
 import time
 
 from faults.ends import PATIENCE_S, End, Setting, kill_run, run, run_processes, wait_until_gone
+from support.needs import SKIPPED, has_kvm
 from support.scratch import die_with_parent, run_main, scratch_folder
 
-SKIPPED = 77
 MIB = 1 << 20
 TEST = "faults.trouble,faults.witness"
 
@@ -159,8 +159,7 @@ def failing_calls(setting):
 
 def main(arguments):
     vmm, guest = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     failed = 0
     for case in (limit_of_size, no_space_tmpfs, no_space_ext4, shrinking, failing_calls):

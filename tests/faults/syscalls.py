@@ -11,14 +11,13 @@ process with a list of system calls is ended by that instead of getting the erro
 """
 import os
 import re
-import shutil
 import sys
 from collections import Counter
 
 from faults.ends import Setting, run
+from support.needs import SKIPPED, has_kvm, has_program
 from support.scratch import run_main, scratch_folder
 
-SKIPPED = 77
 OPTIONS = ("--disable-sandbox",)
 # Not to be failed: what cannot fail with these arguments, and what ends or begins a process.
 NEVER = {
@@ -120,11 +119,7 @@ def fail_one(setting, name, number):
 
 def main(arguments):
     vmm, guest = arguments
-    if not shutil.which("strace"):
-        print("strace is not installed")
-        return SKIPPED
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not (has_program("strace") and has_kvm()):
         return SKIPPED
     failed, ends = 0, Counter()
     with scratch_folder("faults") as folder:

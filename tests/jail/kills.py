@@ -21,9 +21,9 @@ from jail.pauses import Killer, Watch
 from jail.streams import Broken, gaps, known_stream, lines, repeats, same
 from support.control import Client
 from support.machine import Machine
+from support.needs import SKIPPED, has_kvm
 from support.scratch import run_main, scratch_folder
 
-SKIPPED = 77
 MIB = 1 << 20
 PATIENCE_S = 120
 BUSY_NS = 200_000  # a worker's CPU time that stands for some requests: eight deaths without any are given up
@@ -273,8 +273,7 @@ def is_alive(proc):
 
 def main(arguments):
     vmm, guest = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     with scratch_folder("kills") as work:
         try:

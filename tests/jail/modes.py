@@ -14,9 +14,9 @@ import time
 
 from faults.ends import PATIENCE_S, Setting, run, wait_until_gone
 from support.hosts import OrdinaryUser, no_namespaces, no_user_namespaces
+from support.needs import SKIPPED, has_kvm
 from support.scratch import die_with_parent, run_main, scratch_folder
 
-SKIPPED = 77
 TEST = "blk.sizes-direct,rng"
 DEVICES = ("block0", "block1", "rng", "console")
 USER, OTHERS = "user namespaces", "pid, mount, ipc, uts and cgroup namespaces"
@@ -139,8 +139,7 @@ def can_be(host):
 def main(arguments):
     """Every host with every mode."""
     vmm, guest = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     failed = 0
     for host in HOSTS:

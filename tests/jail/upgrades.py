@@ -19,9 +19,9 @@ from pathlib import Path
 from jail.kills import MIB, PATIENCE_S
 from support.control import Client
 from support.machine import Machine
+from support.needs import SKIPPED, has_kvm
 from support.scratch import run_main, scratch_folder
 
-SKIPPED = 77
 TRIES = 5
 HUNG_UP = ("the VM hung up", "no VM listens", "greeting: b''")
 DEVICES = ("block0", "block1", "rng", "console")
@@ -163,8 +163,7 @@ def upgrade_devices(vmm, guest, work):
 
 def main(arguments):
     vmm, guest = arguments
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("there is no /dev/kvm that we may use")
+    if not has_kvm():
         return SKIPPED
     with scratch_folder("upgrades") as work:
         try:
