@@ -131,6 +131,13 @@ def run(command, prepare=None, seconds=PATIENCE_S):
     return End(status, out, err, left)
 
 
+def run_below_strace(options, command):
+    """Run @command with calls made to fail by @options of strace, whose own words are left out of how it ended."""
+    end = run(["strace", "-f", "-qqq", "-o", "/dev/null", *options, *command])
+    end.err = "\n".join(line for line in end.err.splitlines() if not line.startswith("strace: "))
+    return end
+
+
 class Setting:
     """A folder with two small disks, and vmm with a device of each kind."""
 

@@ -8,7 +8,7 @@ the host's fault: exit status 1, and the remedy. A name that is wrong is the use
 import shutil
 import sys
 
-from faults.ends import adopt_orphans, run
+from faults.ends import adopt_orphans, run_below_strace
 from support.needs import SKIPPED, has_kvm, has_program
 from support.scratch import run_main, scratch_folder
 
@@ -51,10 +51,8 @@ def table(folder, guest):
 def problems(vmm, row, error, status, remedy):
     """What is wrong with the end of a run in which the file of @row cannot be opened."""
     _, word, path, arguments = row
-    command = ["strace", "-f", "-qqq", "-o", "/dev/null", "-P", path, "-e", "trace=openat", "-e",
-               f"inject=openat:error={error}", vmm, "run", "--disable-sandbox", *arguments]  # fmt: skip
-    end = run(command)
-    end.err = "\n".join(line for line in end.err.splitlines() if not line.startswith("strace: "))
+    options = ["-P", path, "-e", "trace=openat", "-e", f"inject=openat:error={error}"]
+    end = run_below_strace(options, [vmm, "run", "--disable-sandbox", *arguments])
     found = end.problems(ends=(status,))
     found += [f"no word of {w!r}: {end.err}" for w in (word, str(path), remedy) if w not in end.err]
     return found

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from faults.ends import PATIENCE_S, End, Setting, kill_run, run, run_processes, wait_until_gone
+from faults.ends import PATIENCE_S, End, Setting, kill_run, run, run_below_strace, run_processes, wait_until_gone
 from support.needs import SKIPPED, has_kvm
 from support.scratch import die_with_parent, run_main, scratch_folder
 
@@ -150,9 +150,8 @@ def failing_calls(setting):
     ):
         options = [option for rule in rules for option in ("-e", f"inject={rule}")]
         calls = "io_uring_setup," + ",".join(rule.split(":")[0] for rule in rules)
-        trace = ["strace", "-f", "-qqq", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={calls}"]
-        end = run([*trace, *POOL, *options, *setting.command(TEST, vmm_options=("--disable-sandbox",))])
-        end.err = "\n".join(line for line in end.err.splitlines() if not line.startswith("strace: "))
+        trace = ["--seccomp-bpf", "-e", f"trace={calls}", *POOL, *options]
+        end = run_below_strace(trace, setting.command(TEST, vmm_options=("--disable-sandbox",)))
         good &= judge(what, end, must_fail)
     return good
 

@@ -14,7 +14,7 @@ import re
 import sys
 from collections import Counter
 
-from faults.ends import Setting, run
+from faults.ends import Setting, run, run_below_strace
 from support.needs import SKIPPED, has_kvm, has_program
 from support.scratch import run_main, scratch_folder
 
@@ -111,9 +111,8 @@ def fail_one(setting, name, number):
     before = setting.files()
     error = ERRORS.get(name, "EIO")
     inject = f"inject={name}:error={error}:when={number}"
-    options = ["-f", "-qqq", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={name}", "-e", inject]
-    end = run(["strace", *options, *setting.command(vmm_options=OPTIONS)])
-    end.err = "\n".join(line for line in end.err.splitlines() if not line.startswith("strace: "))
+    options = ["--seccomp-bpf", "-e", f"trace={name}", "-e", inject]
+    end = run_below_strace(options, setting.command(vmm_options=OPTIONS))
     return end, end.problems(before=before, after=setting.files())
 
 
