@@ -69,6 +69,10 @@ static enum vm_status files_disk_error(const struct vm_disk_config *d, int err)
 		remedy = d->is_direct ? "give an image file, or leave out 'direct'"
 				      : "give an image file or block device";
 		break;
+	case -EOPNOTSUPP:
+		why = "its file system has no direct I/O";
+		remedy = "leave out 'direct'";
+		break;
 	case -EACCES:
 	case -EPERM:
 	case -EROFS:

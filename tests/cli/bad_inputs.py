@@ -130,7 +130,7 @@ ROWS = [
     ("disk not readable", USAGE, ["--disk", "permission"], lambda p: ["-d", p.file("d", size=65536, mode=0), p.kernel], become_nobody),
     ("one image twice", USAGE, ["--rwdisk", "in use"], lambda p: ["--rwdisk", p.file("d", size=65536), "--rwdisk", f"{p.root}/d", p.kernel]),
     ("two roots", USAGE, ["root"], lambda p: ["-r", p.file("d", size=65536), "--rwroot", p.file("e", size=65536), p.kernel]),
-    ("direct on a file system without it", USAGE, ["--block"], lambda p: ["--block", "path=/proc/version,ro,direct", p.kernel]),
+    ("direct on a file system without it", USAGE, ["--block", "no direct I/O", "leave out 'direct'"], lambda p: ["--block", "path=/proc/version,ro,direct", p.kernel]),
     ("memory zero", USAGE, ["--mem", "1M"], lambda p: ["-m", "0", p.kernel]),
     ("memory in no number", USAGE, ["--mem", "512M"], lambda p: ["-m", "1e9G", p.kernel]),
     ("memory beyond the host", USAGE, ["--mem", "less"], lambda p: ["-m", "512T", p.kernel]),
