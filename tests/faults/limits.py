@@ -6,43 +6,17 @@ Each limit is tried with every value from almost nothing to enough. Every run mu
 what was missing; where it can do without, the guest runs. All of it is done twice: with devices in the main process, and
 with each in a process of its own, where what several lack is said once.
 """
-import ctypes
 import os
 import resource
-import struct
 import sys
 
 from faults.ends import Setting, run
+from support.hosts import refuse
 from support.needs import SKIPPED, has_kvm
 from support.scratch import run_main, scratch_folder
 
 MIB = 1 << 20
-IO_URING_SETUP = 425
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
 LOADER_FAILED = 127  # exit status of a program that could not be loaded
-
-
-def refuse(call, error):
-    """A child in which system call number @call answers @error: a list of four seccomp instructions."""
-    program = b"".join(
-        struct.pack("<HBBI", code, jt, jf, k)
-        for code, jt, jf, k in (
-            (0x20, 0, 0, 0),  # load the number of the call
-            (0x15, 0, 1, call),  # not this one: skip the next
-            (0x06, 0, 0, SECCOMP_RET_ERRNO | error),
-            (0x06, 0, 0, SECCOMP_RET_ALLOW),
-        )
-    )
-    libc = ctypes.CDLL(None, use_errno=True)
-    code = ctypes.create_string_buffer(program, len(program))
-
-    def prepare():
-        header = struct.pack("<HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
-        if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0):
-            os._exit(99)
-
-    return prepare
 
 
 def limited(what, value):
@@ -98,7 +72,7 @@ def too_little(checks):
 def without_io_uring(checks):
     """Then the pool of threads does the work, and the guest's disk still works."""
     for name, error in (("EPERM", 1), ("ENOSYS", 38), ("ENOMEM", 12)):
-        prepare = refuse(IO_URING_SETUP, error)
+        prepare = refuse(("io_uring_setup", 0, error))
         checks.check(f"io_uring_setup: {name}", checks.command("blk.sizes-direct"), prepare, ends=(0,))
         # it is told, once, to whoever asks for more words
         end = checks.check(f"io_uring_setup: {name}, -v", checks.command(options=("-v",)), prepare, ends=(0,))

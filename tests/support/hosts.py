@@ -14,9 +14,10 @@ EPERM, ENOSYS = 1, 38
 CAP_SYS_ADMIN = 21
 CLONE_NEWUSER = 0x10000000
 CLONE_NEW = CLONE_NEWUSER | 0x6E020000  # mount, cgroup, uts, ipc, pid, net
+NEW_CALLS = {"io_uring_setup": 425, "clone3": 435}  # have the same number everywhere
 CALLS = {
-    "x86_64": {"clone": 56, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155, "clone3": 435},
-    "aarch64": {"clone": 220, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41, "clone3": 435},
+    "x86_64": {"clone": 56, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155, **NEW_CALLS},
+    "aarch64": {"clone": 220, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41, **NEW_CALLS},
 }
 NOBODY, KVM_GROUP = 65534, 4242
 
