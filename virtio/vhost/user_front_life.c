@@ -80,11 +80,21 @@ static void life_pause(struct front *f)
 	f->next_try_ns = life_after_ms(clock_ns(), f->pause_ms);
 }
 
+/* Unless the driver has reset it since: what was wrong is over then, and it may be up again. */
+static void life_ask_for_reset(struct front *f, const char *why)
+{
+	mutex_lock(&f->lock);
+	bool is_over = f->wants_reset;
+	mutex_unlock(&f->lock);
+	if (!is_over)
+		vdev_needs_reset(&f->dev, why);
+}
+
 static void life_give_up(struct front *f, const char *why)
 {
 	f->is_hopeless = true;
 	life_publish(f);
-	vdev_needs_reset(&f->dev, why);
+	life_ask_for_reset(f, why);
 }
 
 void front_lost(struct front *f, int err)
@@ -218,7 +228,7 @@ static int life_follow_ring(struct front *f, struct front_wishes *w, uint16_t id
 	if (err != -ENOTRECOVERABLE)
 		return err;
 	/* the server is fine; stops of all rings follow from this */
-	vdev_needs_reset(&f->dev, "its server died, and nobody knows what it had in flight");
+	life_ask_for_reset(f, "its server died, and nobody knows what it had in flight");
 	f->has_news = true;
 	return 0;
 }
@@ -303,6 +313,7 @@ static void life_hope_again(struct front *f)
 static int life_reset(struct front *f)
 {
 	life_hope_again(f);
+	(void)notifier_consume(&f->broken); /* of a ring that has stopped since */
 	f->is_broken = false;
 	if (f->cfg.forget)
 		f->cfg.forget(f->cfg.forget_ctx);
@@ -380,7 +391,7 @@ int front_turn(struct front *f, struct front_wishes *w)
 		life_abandon(f, w);
 	if (f->is_broken) {
 		f->is_broken = false;
-		vdev_needs_reset(&f->dev, "its server says that a queue is broken");
+		life_ask_for_reset(f, "its server says that a queue is broken");
 	}
 	return life_timeout_ms(f, w);
 }

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -42,6 +43,14 @@ static struct backend_ring *ring_of(struct backend *b, uint64_t idx)
 	return &b->ring[idx];
 }
 
+static void break_late(struct backend *b)
+{
+	struct vhost_user_header changed = { VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
+					     VHOST_USER_VERSION, 0 };
+	assert_int_equal(user_msg_send(b->backend_fd, &changed, NULL, NULL, 0), 0);
+	assert_int_equal(eventfd_write(ring_of(b, BACKEND_QUEUES - 1)->err, 1), 0);
+}
+
 /* answer() to what is about a ring. */
 static bool answer_of_ring(struct backend *b, struct user_msg *m)
 {
@@ -71,6 +80,8 @@ static bool answer_of_ring(struct backend *b, struct user_msg *m)
 		ring_of(b, m->p.state.index)->is_up = true;
 		return false;
 	case VHOST_USER_GET_VRING_BASE:
+		if (b->breaks_late && m->p.state.index == BACKEND_QUEUES - 1)
+			break_late(b);
 		m->p.state.num = ring_of(b, m->p.state.index)->base;
 		ring_of(b, m->p.state.index)->is_up = false;
 		return true;
@@ -92,6 +103,8 @@ static bool answer_with_more(struct backend *b, struct user_msg *m)
 		return false;
 	case VHOST_USER_GET_CONFIG:
 		assert_true(m->p.config.off + m->p.config.len <= BACKEND_BYTES);
+		for (unsigned ms = 0; b->is_slow && ms < 1000; ms++)
+			usleep(1000);
 		memcpy(m->p.config.data, b->config + m->p.config.off, m->p.config.len);
 		return true;
 	case VHOST_USER_SET_CONFIG:

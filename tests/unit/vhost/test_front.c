@@ -161,6 +161,20 @@ static void a_broken_ring_needs_a_reset(void **state)
 	backend_works(b);
 }
 
+/* The driver has brought it up again before the frontend has come to tell it. */
+static void what_breaks_while_it_stops_is_over_with_the_reset(void **state)
+{
+	struct backend *b = *state;
+	backend_up(b);
+	b->breaks_late = b->is_slow = true;
+	drive_reset(&b->v);
+	drive_up(&b->v, ~0ull);
+	b->is_slow = false;
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
+	backend_works(b);
+	assert_false(drive_needs_reset(&b->v));
+}
+
 /* --- configuration --- */
 
 static void tell_change(struct backend *b, uint32_t id, uint32_t flags)
@@ -291,6 +305,7 @@ int main(void)
 		T(one_queue_is_reset_alone),
 		T(a_stop_waits_for_results),
 		T(a_broken_ring_needs_a_reset),
+		T(what_breaks_while_it_stops_is_over_with_the_reset),
 		T(a_change_of_configuration_arrives),
 		T(a_write_of_configuration_arrives),
 		T(the_choice_of_a_write_cache_outlives_servers),
