@@ -135,7 +135,7 @@ ROWS = [
     ("memory in no number", USAGE, ["--mem", "512M"], lambda p: ["-m", "1e9G", p.kernel]),
     ("memory beyond the host", USAGE, ["--mem", "less"], lambda p: ["-m", "512T", p.kernel]),
     ("memory beyond this host's RAM", USAGE, ["--mem", "less"], lambda p: ["-m", "3T", p.kernel]),
-    ("huge pages not reserved", HOST, ["--mem", "huge"], lambda p: ["-m", "1T,hugepages=1G", p.kernel]),
+    ("huge pages not reserved", HOST, ["--mem", "huge"], lambda p: ["-m", "512G,hugepages=1G", p.kernel]),
     ("no such node", USAGE, ["--mem", "node"], lambda p: ["-m", "64,numa=77", p.kernel]),
     ("no vCPU", USAGE, ["--cpus", "1"], lambda p: ["-c", "0", p.kernel]),
     ("too many vCPUs", USAGE, ["--cpus"], lambda p: ["-c", "100000", p.kernel]),
@@ -178,7 +178,7 @@ ROWS = [
     ("configuration broken", USAGE, ["--config", "c.json:1"], lambda p: ["--config", p.file("c.json", b"{")]),
     ("configuration a FIFO", USAGE, ["--config"], lambda p: ["--config", p.fifo("c")]),
     ("no descriptors", HOST, ["ulimit -n"], lambda p: ["-d", p.file("d", size=65536), p.kernel], limit(resource.RLIMIT_NOFILE, 8)),
-    ("no address space", HOST, ["--mem", "less memory"], lambda p: ["-m", "4G", p.kernel], limit(resource.RLIMIT_AS, 1 << 30)),
+    ("no address space", HOST, ["--mem", "less memory"], lambda p: ["-m", "2G", p.kernel], limit(resource.RLIMIT_AS, 1 << 30)),
     ("command unknown", USAGE, ["unknown command"], None),
     ("command not built yet", USAGE, ["not supported"], None),
 ]
