@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
