@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +29,12 @@ WORK_BYTES = 4 << 30  # of the disk with the tests and all that they make
 MEMORY_MIB = 3072
 HOSTS = 3
 PATIENCE = 3  # times as long as on a real machine
-# One measures, one wants more memory, one has a guest that may turn its own board against itself: with real KVM an
-# interrupt message, or a store into a BAR that lies on the APIC, can be an INIT.
+# One measures, one wants more memory; the attacks of two processors end there now and then as after an INIT of the
+# first one, which is not explained yet.
 LEFT_OUT = ("guest/bench", "guest/memory-above-4g", "guest/attack")
 # Without a pattern: what takes minutes there, and what other tests of the list nearly say as well.
 SLOW = ("guest/options", "guest/ends", "guest/torture", "guest/attack", "guest/kills", "vhost/", "faults/")
 
-# $1: name, $2: seconds, then the command.
 RUN = """#!/bin/sh
 root=/debian
 mkdir -p $root
@@ -51,6 +49,7 @@ mount -t ext4 $work $root/vmm || exit 9
 mount --bind $root/vmm/tmp $root/tmp
 for folder in dev proc sys; do mount --rbind /$folder $root/$folder; done
 mount -t tmpfs tmpfs $root/run
+# run NAME SECONDS COMMAND...: leave its output and exit status in /out, and send both back
 run() {
 	name=$1 seconds=$2
 	shift 2
