@@ -17,6 +17,7 @@
 #include "base/num.h"
 
 #define LOG_STRIDE 8192u
+#define GATE_MS    10000
 
 unsigned open_fds(void)
 {
@@ -41,6 +42,12 @@ static struct backend_ring *ring_of(struct backend *b, uint64_t idx)
 {
 	assert_true(idx < BACKEND_QUEUES);
 	return &b->ring[idx];
+}
+
+static void pass_gate(const struct backend *b)
+{
+	struct pollfd p = { b->gate, POLLIN, 0 };
+	assert_true(p.fd < 0 || poll(&p, 1, GATE_MS) == 1);
 }
 
 static void break_late(struct backend *b)
@@ -103,8 +110,7 @@ static bool answer_with_more(struct backend *b, struct user_msg *m)
 		return false;
 	case VHOST_USER_GET_CONFIG:
 		assert_true(m->p.config.off + m->p.config.len <= BACKEND_BYTES);
-		for (unsigned ms = 0; b->is_slow && ms < 1000; ms++)
-			usleep(1000);
+		pass_gate(b);
 		memcpy(m->p.config.data, b->config + m->p.config.off, m->p.config.len);
 		return true;
 	case VHOST_USER_SET_CONFIG:
@@ -287,7 +293,7 @@ static void forget(struct backend *b)
 void backend_begin(struct backend *b)
 {
 	forget(b);
-	b->sock = b->mem_fd = b->log_fd = b->backend_fd = -1;
+	b->sock = b->mem_fd = b->log_fd = b->backend_fd = b->gate = -1;
 	for (unsigned i = 0; i < BACKEND_QUEUES; i++)
 		b->ring[i].kick = b->ring[i].call = b->ring[i].err = -1;
 	b->features = 0xffffffffffffffffull & ~BIT(VIRTIO_F_RING_PACKED);

@@ -51,9 +51,9 @@ struct backend {
 	_Atomic bool is_read_only; /* config */
 	_Atomic int refuse;        /* what connect() says instead; 0: nothing */
 	_Atomic bool is_mute;      /* it reads, and says nothing */
-	_Atomic bool breaks_late; /* when it stops its last ring it says that it is broken, and that
-				   * the configuration has changed ... */
-	_Atomic bool is_slow;     /* ... which it does not tell before this is over */
+	_Atomic bool breaks_late;  /* stopping its last ring it says that it is broken, and that the
+				    * configuration has changed ... */
+	_Atomic int gate;          /* ... which it tells when this is readable; -1: at once */
 	_Atomic unsigned die_first; /* so many servers hang up at the first word */
 	const struct lie *_Atomic lie;
 	_Atomic unsigned lie_after; /* told by a server that came after so many others */

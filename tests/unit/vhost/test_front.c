@@ -165,14 +165,20 @@ static void a_broken_ring_needs_a_reset(void **state)
 static void what_breaks_while_it_stops_is_over_with_the_reset(void **state)
 {
 	struct backend *b = *state;
+	int gate = eventfd(0, EFD_CLOEXEC);
 	backend_up(b);
-	b->breaks_late = b->is_slow = true;
+	/* those that are asked when it is made, and when it is connected */
+	backend_until(b, VHOST_USER_GET_CONFIG, 2);
+	b->gate = gate;
+	b->breaks_late = true;
 	drive_reset(&b->v);
 	drive_up(&b->v, ~0ull);
-	b->is_slow = false;
+	assert_int_equal(eventfd_write(gate, 1), 0);
 	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
 	backend_works(b);
 	assert_false(drive_needs_reset(&b->v));
+	b->gate = -1;
+	close(gate);
 }
 
 /* --- configuration --- */
