@@ -293,7 +293,8 @@ static void forget(struct backend *b)
 void backend_begin(struct backend *b)
 {
 	forget(b);
-	b->sock = b->mem_fd = b->log_fd = b->backend_fd = b->gate = -1;
+	b->sock = b->mem_fd = b->log_fd = b->backend_fd = -1;
+	b->gate = -1;
 	for (unsigned i = 0; i < BACKEND_QUEUES; i++)
 		b->ring[i].kick = b->ring[i].call = b->ring[i].err = -1;
 	b->features = 0xffffffffffffffffull & ~BIT(VIRTIO_F_RING_PACKED);
