@@ -18,10 +18,11 @@ struct device_endpoint {
 };
 
 /*
- * Serve @d to one frontend after the other until a signal says stop; on a connected descriptor,
- * until that frontend hangs up. What is in flight is finished first.
+ * Serve the one disk of @c to one frontend after the other until a signal says stop; on a connected
+ * descriptor, until that frontend hangs up. What is in flight is finished first. Where c->sandbox
+ * has it so, a process with a jail of its own does it, and the next one when that dies.
  */
-enum vm_status device_serve_block(const struct vm_disk_config *d, const struct device_endpoint *e);
+enum vm_status device_serve_block(const struct vm_config *c, const struct device_endpoint *e);
 
 /*
  * "vmm device serve-inherited TEXT": go on as the process of a device of another vmm, which

@@ -3,12 +3,21 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/log.h"
 #include "cli.h"
 #include "vm/config.h"
 #include "vm/device_server.h"
 
-enum { DEVICE_SOCKET = 256, DEVICE_FD, DEVICE_BLOCK, DEVICE_VERBOSE };
+enum {
+	DEVICE_SOCKET = 256,
+	DEVICE_FD,
+	DEVICE_BLOCK,
+	DEVICE_SANDBOX,
+	DEVICE_NO_SANDBOX,
+	DEVICE_SECCOMP_LOG,
+	DEVICE_VERBOSE
+};
 
 static int device_usage(const char *what, const char *why)
 {
@@ -37,6 +46,12 @@ static int device_option(struct config_builder *b, struct device_endpoint *e, in
 		return device_fd(optarg, &e->fd);
 	case DEVICE_BLOCK:
 		return config_set(b, (unsigned)config_find("block"), optarg);
+	case DEVICE_SANDBOX:
+		return config_set(b, (unsigned)config_find("sandbox"), optarg);
+	case DEVICE_NO_SANDBOX:
+		return config_set(b, (unsigned)config_find("disable-sandbox"), NULL);
+	case DEVICE_SECCOMP_LOG:
+		return config_set(b, (unsigned)config_find("seccomp-log-failures"), NULL);
 	case DEVICE_VERBOSE:
 	case 'v':
 		log_set_level(LOG_LEVEL_DEBUG);
@@ -54,6 +69,9 @@ static int device_parse(struct config_builder *b, struct device_endpoint *e, int
 		{ "socket", required_argument, NULL, DEVICE_SOCKET },
 		{ "fd", required_argument, NULL, DEVICE_FD },
 		{ "block", required_argument, NULL, DEVICE_BLOCK },
+		{ "sandbox", required_argument, NULL, DEVICE_SANDBOX },
+		{ "disable-sandbox", no_argument, NULL, DEVICE_NO_SANDBOX },
+		{ "seccomp-log-failures", no_argument, NULL, DEVICE_SECCOMP_LOG },
 		{ "verbose", no_argument, NULL, DEVICE_VERBOSE },
 		{ 0 },
 	};
@@ -91,8 +109,10 @@ int cmd_device(int argc, char **argv)
 		return VM_EXIT_USAGE;
 	}
 	config_init(&c);
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN); /* each may be a frontend's vCPU */
+	c.nr_cpus = cpus > 0 ? (unsigned)cpus : 1;
 	int err = device_parse(&b, &e, argc - 1, argv + 1);
-	int status = err ? cli_refused(&b, err) : (int)device_serve_block(&c.disks[0], &e);
+	int status = err ? cli_refused(&b, err) : (int)device_serve_block(&c, &e);
 	config_fini(&c);
 	return status;
 }

@@ -15,6 +15,8 @@ static const char device_options[] =
 	"  --socket PATH  listen there; one frontend is served at a time\n"
 	"  --fd N         a socket that was inherited: listening, or connected to a frontend\n"
 	"  --block KEYS   the disk: path=PATH and more, as for 'vmm run --block'\n"
+	"  --sandbox auto|require|off, --disable-sandbox, --seccomp-log-failures\n"
+	"                 its jail, as for 'vmm run'\n"
 	"  -v, --verbose  say more\n"
 	"  --json         all that is known, for programs\n"
 	"  --binary PATH  the program of the new process\n"

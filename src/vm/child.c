@@ -187,8 +187,8 @@ static int child_count(const struct zygote_child *c, struct vdev *dev)
 	return 0;
 }
 
-static enum vm_status child_make(struct vm *vm, const struct zygote_child *c,
-				 struct vhost_user_server **out)
+enum vm_status child_make(struct vm *vm, const struct zygote_child *c,
+			  struct vhost_user_server **out)
 {
 	struct vdev *dev = NULL;
 	enum vm_status st = child_is_disk(vm, c->dev) ? child_make_disk(vm, c, &dev)
@@ -212,16 +212,18 @@ static void child_worker_prologue(void)
 }
 
 /* Lists were compiled for a process that calls itself 1, as it does in a namespace of its own. */
-static int child_prepare_lists(const struct vm *vm, const struct zygote_child *c)
+static int child_prepare_lists(const struct vm *vm, const struct zygote_child *c,
+			       enum sandbox_role main_role)
 {
 	struct sandbox_options o = { .self = getpid(), .only_log = vm->c->logs_violations };
 	if (o.self != 1)
 		sandbox_forget(); /* else they are there, unless this is another program */
-	int err = sandbox_prepare(SANDBOX_SERVER, &o);
+	int err = sandbox_prepare(main_role, &o);
 	return err ? err : sandbox_prepare(child_role(vm, c->dev), &o);
 }
 
-static enum vm_status child_begin_jail(struct vm *vm, const struct zygote_child *c, uint32_t *lacks)
+static enum vm_status child_begin_jail(struct vm *vm, const struct zygote_child *c,
+				       enum sandbox_role main_role, uint32_t *lacks)
 {
 	struct jail_config jail = { .ns = c->ns,
 				    .max_files = CHILD_MAX_FILES,
@@ -232,7 +234,7 @@ static enum vm_status child_begin_jail(struct vm *vm, const struct zygote_child 
 		return VM_EXIT_OK;
 	}
 	child_worker_role = child_role(vm, c->dev);
-	int err = child_prepare_lists(vm, c);
+	int err = child_prepare_lists(vm, c, main_role);
 	if (err)
 		return vm_fail_errno(err, "making lists of system calls");
 	sandbox_catch(child_worker_role);
@@ -290,6 +292,22 @@ static bool child_on_order(void *ctx)
 	return !err || err == -EAGAIN;
 }
 
+enum vm_status child_begin_service(struct vm *vm, const struct zygote_child *c,
+				   enum sandbox_role main_role, struct vhost_user_server **out,
+				   uint32_t *lacks)
+{
+	enum vm_status st = child_begin_jail(vm, c, main_role, lacks);
+	if (!st && !c->is_trial)
+		st = child_make(vm, c, out);
+	if (st)
+		return st;
+	child_unshare_errors(vm);
+	thread_set_prologue(NULL); /* threads to come inherit the list of who makes them */
+	if (vm->has_lists && sandbox_enter(main_role, false))
+		return VM_EXIT_HOST;
+	return VM_EXIT_OK;
+}
+
 static int child_serve(void *ctx, const struct zygote_child *c)
 {
 	struct vm *vm = ctx;
@@ -297,15 +315,9 @@ static int child_serve(void *ctx, const struct zygote_child *c)
 	uint32_t lacks;
 	if (c->binary >= 0)
 		return child_become(vm, c);
-	enum vm_status st = child_begin_jail(vm, c, &lacks);
-	if (!st && !c->is_trial)
-		st = child_make(vm, c, &s);
+	enum vm_status st = child_begin_service(vm, c, SANDBOX_SERVER, &s, &lacks);
 	if (st)
 		return (int)st;
-	child_unshare_errors(vm);
-	thread_set_prologue(NULL); /* threads to come inherit the list of who makes them */
-	if (vm->has_lists && sandbox_enter(SANDBOX_SERVER, false))
-		return VM_EXIT_HOST;
 	if (c->is_trial) {
 		zygote_ready(c, lacks, NULL, 0);
 		return VM_EXIT_OK;

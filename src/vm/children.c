@@ -266,22 +266,27 @@ enum vm_status vm_child_create(struct vdev **out, struct vm *vm, unsigned dev)
 	return VM_EXIT_OK;
 }
 
-enum vm_status vm_children_check(struct vm *vm)
+enum vm_status child_check_jail(const struct vm_config *c, uint32_t lacks)
 {
-	uint32_t lacks = 0;
 	char words[256];
-	for (unsigned i = 0; vm->zygote && i < vm_nr_children(vm->c); i++)
-		lacks |= zygote_lacks(zygote_device(vm->zygote, i));
 	if (!lacks)
 		return VM_EXIT_OK;
 	jail_words(lacks, words, sizeof(words));
-	if (vm->c->sandbox == VM_SANDBOX_REQUIRE)
+	if (c->sandbox == VM_SANDBOX_REQUIRE)
 		return vm_fail(VM_EXIT_HOST,
 			       "--sandbox=require: this host refuses devices: %s; allow it, or say "
 			       "--sandbox=auto",
 			       words);
 	log_warn("sandbox: this host refuses devices: %s; they run without", words);
 	return VM_EXIT_OK;
+}
+
+enum vm_status vm_children_check(struct vm *vm)
+{
+	uint32_t lacks = 0;
+	for (unsigned i = 0; vm->zygote && i < vm_nr_children(vm->c); i++)
+		lacks |= zygote_lacks(zygote_device(vm->zygote, i));
+	return child_check_jail(vm->c, lacks);
 }
 
 /* --- for the operator --- */

@@ -10,6 +10,8 @@
  */
 #ifndef VM_CHILDREN_H
 #define VM_CHILDREN_H
+#include "sandbox.h"
+#include "virtio/vhost_user.h"
 #include "vm_priv.h"
 #include "zygote.h"
 
@@ -35,6 +37,19 @@ static_assert(sizeof(struct child_about) == 104, "another layout is another ZYGO
 
 /* child.c: what runs in the zygote and in the devices' processes; the context is struct vm. */
 extern const struct zygote_ops child_ops;
+
+/* In a device's process, or in one that has no jail: the device, behind a server. */
+enum vm_status child_make(struct vm *vm, const struct zygote_child *c,
+			  struct vhost_user_server **out);
+/*
+ * In a device's process: its jail, the device (none for a trial), and the list of @main_role, which
+ * is that of the calling thread from now on. @lacks: as jail_enter(), and JAIL_SYSCALLS.
+ */
+enum vm_status child_begin_service(struct vm *vm, const struct zygote_child *c,
+				   enum sandbox_role main_role, struct vhost_user_server **out,
+				   uint32_t *lacks);
+/* children.c: devices lack @lacks (enum jail_part) of their jails: say so, or refuse it. */
+enum vm_status child_check_jail(const struct vm_config *c, uint32_t lacks);
 
 /* child_inherited.c: become c->binary. Returns where that failed, which was told. */
 int child_become(const struct vm *vm, const struct zygote_child *c);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -12,8 +13,9 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "virtio/vhost_user.h"
+#include "children.h"
+#include "device_serve.h"
 #include "listen.h"
-#include "vm_priv.h"
 
 #define DEVICE_BACKLOG    1 /* one frontend at a time; the next one waits here */
 #define DEVICE_MAX_QUEUES 16
@@ -21,7 +23,7 @@
 /* --- socket --- */
 
 /* What is behind an inherited descriptor. */
-static enum vm_status device_inherit(int fd, bool *is_listening)
+static enum vm_status device_inherit(int fd, struct device_socket *out)
 {
 	int family = 0, listens = 0;
 	socklen_t len = sizeof(int);
@@ -31,8 +33,12 @@ static enum vm_status device_inherit(int fd, bool *is_listening)
 	len = sizeof(int);
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len))
 		return vm_fail_errno(-errno, "--fd");
-	*is_listening = listens;
-	return fcntl(fd, F_SETFD, FD_CLOEXEC) ? vm_fail_errno(-errno, "--fd") : VM_EXIT_OK;
+	/* a standard descriptor will be something else */
+	int mine = fd > STDERR_FILENO ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (mine < 0 || fcntl(mine, F_SETFD, FD_CLOEXEC))
+		return vm_fail_errno(-errno, "--fd");
+	*out = (struct device_socket){ mine, listens };
+	return VM_EXIT_OK;
 }
 
 /* --- service --- */
@@ -78,65 +84,66 @@ static enum vm_status device_serve_all(struct vhost_user_server *s, int listener
 	}
 }
 
-static enum vm_status device_serve(struct vhost_user_server *s, const struct device_endpoint *e,
+enum vm_status device_serve_socket(struct vhost_user_server *s, const struct device_socket *socket,
 				   int stop_fd)
 {
-	bool is_listening = true;
-	int listener = e->fd;
-	struct listen_place place = { 0 };
-	enum vm_status st = e->path ? listen_at(e->path, DEVICE_BACKLOG, 0777, &listener, &place)
-				    : device_inherit(e->fd, &is_listening);
+	struct blk_info info;
+	blk_info(vhost_user_server_vdev(s), &info);
+	(void)vm_tell_engine(info.engine);
+	if (socket->is_listening)
+		return device_serve_all(s, socket->fd, stop_fd);
+	int err = vhost_user_server_serve(s, socket->fd, stop_fd);
+	if (err && err != -ECANCELED)
+		return vm_fail(VM_EXIT_HOST, "the frontend broke the protocol");
+	return VM_EXIT_OK;
+}
+
+static enum vm_status device_serve_here(struct vm *vm, const struct device_socket *socket,
+					int stop_fd)
+{
+	struct vhost_user_server *s = NULL;
+	const struct zygote_child here = { .file = vm->files.disks[0].fd,
+					   .gift = { .counters = -1 } };
+	enum vm_status st = child_make(vm, &here, &s);
 	if (st)
 		return st;
-	if (is_listening) {
-		st = device_serve_all(s, listener, stop_fd);
-	} else {
-		int err = vhost_user_server_serve(s, listener, stop_fd);
-		if (err && err != -ECANCELED)
-			st = vm_fail(VM_EXIT_HOST, "the frontend broke the protocol");
-	}
-	if (e->path) {
-		fd_close(listener);
-		listen_remove(&place);
-	}
+	vm->files.disk_is_open[0] = false; /* the device's now */
+	st = device_serve_socket(s, socket, stop_fd);
+	vhost_user_server_destroy(s);
 	return st;
 }
 
-static enum vm_status device_make_block(struct vhost_user_server **out,
-					const struct vm_disk_config *d)
+static enum vm_status device_serve(struct vm *vm, const struct device_endpoint *e, int stop_fd)
 {
-	struct afile f;
-	struct vdev *dev = NULL;
-	enum vm_status st = d->path ? vm_disk_open(d, &f) : VM_EXIT_OK;
+	struct device_socket socket = { .is_listening = true };
+	struct listen_place place = { 0 };
+	enum vm_status st = e->path ? listen_at(e->path, DEVICE_BACKLOG, 0777, &socket.fd, &place)
+				    : device_inherit(e->fd, &socket);
 	if (st)
 		return st;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned queues = min_u32(cpus > 0 ? (unsigned)cpus : 1, DEVICE_MAX_QUEUES);
-	int err = vm_disk_create(&dev, NULL, d, d->path ? &f : NULL, "block0", queues);
-	if (err) {
-		if (d->path)
-			afile_close(&f);
-		return vm_disk_failed(d, err);
-	}
-	struct blk_info info;
-	blk_info(dev, &info);
-	(void)vm_tell_engine(info.engine);
-	err = vhost_user_server_create(out, dev);
-	if (err)
-		vdev_destroy(dev);
-	return err ? vm_fail_errno(err, "making a vhost-user server") : VM_EXIT_OK;
+	st = vm->c->sandbox == VM_SANDBOX_OFF ? device_serve_here(vm, &socket, stop_fd)
+					      : device_serve_jailed(vm, &socket, stop_fd);
+	fd_close(socket.fd);
+	listen_remove(&place);
+	return st;
 }
 
-enum vm_status device_serve_block(const struct vm_disk_config *d, const struct device_endpoint *e)
+enum vm_status device_serve_block(const struct vm_config *c, const struct device_endpoint *e)
 {
-	struct vhost_user_server *s = NULL;
+	struct vm *vm = calloc(1, sizeof(*vm));
 	CLEANUP(fd_cleanup) int stop_fd = -1;
-	(void)signal(SIGPIPE, SIG_IGN); /* a frontend that is gone is an error of the write */
+	if (!vm)
+		return vm_fail_errno(-ENOMEM, "memory for the device's own state");
+	vm->c = c;
+	vm_files_init(&vm->files);
+	vm->files.shares_inherited = true; /* two servers of a disk whose frontend migrates */
+	(void)signal(SIGPIPE, SIG_IGN);    /* a frontend that is gone is an error of the write */
 	enum vm_status st = device_block_signals(&stop_fd);
 	if (!st)
-		st = device_make_block(&s, d);
+		st = vm_files_open(vm);
 	if (!st)
-		st = device_serve(s, e, stop_fd);
-	vhost_user_server_destroy(s);
+		st = device_serve(vm, e, stop_fd);
+	vm_files_close(vm);
+	free(vm);
 	return st;
 }

@@ -213,7 +213,10 @@ static enum vm_status files_open_place(struct vm *vm, unsigned i)
 	if (number)
 		strncat(path, number, 11);
 	CLEANUP(fd_cleanup) int place = open(number ? path : d->path, O_PATH | O_CLOEXEC);
-	int err = place < 0 ? -errno : files_reopen(d, place, !number, f);
+	int err = place < 0 ? -errno : 0;
+	if (!err)
+		err = number && vm->files.shares_inherited ? -EBUSY
+							   : files_reopen(d, place, !number, f);
 	if (err && !number)
 		return files_disk_error(d, err);
 	enum vm_status st = err ? vm_disk_open(d, f) : files_check_disk(d, f);
@@ -254,6 +257,15 @@ static enum vm_status files_open_tables(struct vm *vm)
 	for (unsigned i = 0; i < vm->c->nr_acpi_tables && !st; i++)
 		st = files_open(&vm->files.tables[i], "--acpi-table", vm->c->acpi_tables[i], NULL);
 	return st;
+}
+
+void vm_files_init(struct vm_files *f)
+{
+	f->kernel = f->initrd = f->bios = -1;
+	for (unsigned i = 0; i < VM_MAX_TABLES; i++)
+		f->tables[i] = -1;
+	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
+		f->places[i] = -1;
 }
 
 enum vm_status vm_files_open(struct vm *vm)

@@ -23,10 +23,11 @@ enum sandbox_role {
 	/* */
 	SANDBOX_ZYGOTE,
 	/* device processes, on top of ZYGOTE */
-	SANDBOX_SERVER,  /* the thread that speaks vhost-user */
-	SANDBOX_BLOCK,   /* a worker */
-	SANDBOX_RNG,     /* a worker */
-	SANDBOX_CONSOLE, /* a worker */
+	SANDBOX_SERVER,   /* the thread that speaks vhost-user */
+	SANDBOX_LISTENER, /* the same in `vmm device`, which accepts connections; no zygote */
+	SANDBOX_BLOCK,    /* a worker */
+	SANDBOX_RNG,      /* a worker */
+	SANDBOX_CONSOLE,  /* a worker */
 	SANDBOX_NR_ROLES,
 };
 

@@ -61,6 +61,11 @@ static const struct syscall_rule control_rules[] = {
 };
 const struct syscall_list seccomp_control_syscalls = SYSCALL_LIST(control_rules);
 
+static const struct syscall_rule listener_rules[] = {
+	SYSCALL(accept4),
+};
+static const struct syscall_list listener_syscalls = SYSCALL_LIST(listener_rules);
+
 /* The zygote opens images and makes processes, and what it may not do they may not either. */
 static const struct syscall_rule zygote_rules[] = {
 	SYSCALL(openat),
@@ -201,6 +206,9 @@ const struct seccomp_role seccomp_roles[SANDBOX_NR_ROLES] = {
 	[SANDBOX_SERVER] = { "server",
 			     { EVERYBODY, &vhost_server_syscalls, &virtio_queue_syscalls,
 			       &blk_syscalls } },
+	[SANDBOX_LISTENER] = { "listener",
+			       { EVERYBODY, &vhost_server_syscalls, &virtio_queue_syscalls,
+				 &blk_syscalls, &listener_syscalls } },
 	[SANDBOX_BLOCK] = { "block", { WORKER } },
 	[SANDBOX_RNG] = { "rng", { WORKER } },
 	[SANDBOX_CONSOLE] = { "console", { WORKER, &port_syscalls } },

@@ -59,11 +59,7 @@ static struct vm *vm_new(const struct vm_config *c)
 	vm->c = c;
 	vm->signal_fd = -1;
 	vm->wake.fd = -1;
-	vm->files.kernel = vm->files.initrd = vm->files.bios = -1;
-	for (unsigned i = 0; i < VM_MAX_TABLES; i++)
-		vm->files.tables[i] = -1;
-	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
-		vm->files.places[i] = -1;
+	vm_files_init(&vm->files);
 	vm->cpus = calloc(c->nr_cpus, sizeof(*vm->cpus));
 	if (!vm->cpus) {
 		free(vm);

@@ -51,6 +51,7 @@ struct vm_files {
 	struct kernel_info kernel_info;
 	struct afile disks[VM_MAX_DISKS];
 	bool disk_is_open[VM_MAX_DISKS];
+	bool shares_inherited;    /* images too: others have the same descriptor, and its lock */
 	int places[VM_MAX_DISKS]; /* O_PATH of those that other processes open; -1: none */
 };
 
@@ -155,6 +156,8 @@ struct vm_extra {
 enum vm_status vm_run_with(const struct vm_config *c, const struct vm_extra *extra);
 
 /* files.c */
+/* None is open: before all else. */
+void vm_files_init(struct vm_files *f);
 enum vm_status vm_files_open(struct vm *vm);
 void vm_files_close(struct vm *vm);
 /* Open and check the image of @d, which has a path. *f is open on success only. */

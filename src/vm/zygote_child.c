@@ -1,11 +1,13 @@
 /* zygote_child.c - see zygote_priv.h: the first and the last that a new process has of the zygote.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "base/num.h"
 #include "zygote_priv.h"
 
 /* Nothing of the zygote's, least of all what belongs to other devices. */
@@ -20,6 +22,36 @@ static void child_close_rest(const struct zygote_child *c)
 	zygote_close_others(keep, nr);
 }
 
+void zygote_ignore_signals(void)
+{
+	static const int theirs[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXFSZ };
+	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
+		(void)signal(theirs[i], SIG_IGN); /* cannot fail for these */
+}
+
+/* A terminal is open for reading too, mostly: what is typed there is not for devices. */
+static void child_only_write(void)
+{
+	CLEANUP(fd_cleanup) int fd = -1;
+	if (isatty(STDERR_FILENO))
+		fd = open("/proc/self/fd/2", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)dup2(fd, STDERR_FILENO); /* both are good */
+}
+
+int zygote_only_speak(void)
+{
+	int null = open("/dev/null", O_RDWR); /* may get one of the two numbers */
+	if (null < 0)
+		return -errno;
+	bool is_ok = dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0;
+	int err = is_ok ? 0 : -errno;
+	if (null > STDOUT_FILENO)
+		fd_close(null);
+	child_only_write();
+	return err;
+}
+
 void zygote_be_child(const struct zygote_config *cfg, const struct zygote_child *c)
 {
 	child_close_rest(c);
@@ -28,6 +60,7 @@ void zygote_be_child(const struct zygote_config *cfg, const struct zygote_child 
 	/* before whatever changes credentials, which would undo it: the jail does it again */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	strncpy(name, cfg->names[c->dev], sizeof(name) - 1);
+	zygote_ignore_signals();        /* before the mask is lifted */
 	(void)prctl(PR_SET_NAME, name); /* a nicety */
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* a good mask */

@@ -377,27 +377,8 @@ static void loop_close_rest(const struct loop *l)
 	if (l->cfg->ops->keep)
 		nr += l->cfg->ops->keep(l->cfg->ctx, keep + nr, ZYGOTE_MAX_DEVICES);
 	zygote_close_others(keep, nr);
-	for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++)
-		if (open("/dev/null", O_RDWR) != fd) /* the lowest free number */
-			_exit(1);
-}
-
-/* A terminal is open for reading too, mostly: what is typed there is not for devices. */
-static void loop_only_write(void)
-{
-	CLEANUP(fd_cleanup) int fd = -1;
-	if (isatty(STDERR_FILENO))
-		fd = open("/proc/self/fd/2", O_WRONLY | O_NOCTTY | O_CLOEXEC);
-	if (fd >= 0)
-		(void)dup2(fd, STDERR_FILENO); /* both are good */
-}
-
-/* Terminals and supervisors send these to everybody; main alone decides what they mean. */
-static void loop_ignore_signals(void)
-{
-	static const int theirs[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXFSZ };
-	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
-		(void)signal(theirs[i], SIG_IGN); /* cannot fail for these */
+	if (zygote_only_speak())
+		_exit(1);
 }
 
 /*
@@ -418,7 +399,7 @@ static void loop_init(struct loop *l, const int *ctl)
 	sigset_t ends;
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGCHLD);
-	loop_ignore_signals();
+	zygote_ignore_signals();
 	(void)prctl(PR_SET_NAME, "vmm-zygote"); /* a nicety */
 	if (sigprocmask(SIG_SETMASK, &ends, NULL))
 		_exit(1);
@@ -434,7 +415,6 @@ static void loop_init(struct loop *l, const int *ctl)
 					     .former = { .fd = -1 } };
 	loop_close_rest(l);
 	loop_leave_terminal();
-	loop_only_write();
 	if (l->cfg->is_jailed)
 		l->ns = zygote_enter_net();
 	if (l->cfg->ops->begin)

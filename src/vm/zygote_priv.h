@@ -104,6 +104,11 @@ NORETURN void zygote_main(const struct zygote_config *cfg, int life, const int *
 
 /* --- zygote_child.c --- */
 
+/* Terminals and supervisors send some signals to everybody: only main decides what they mean. */
+void zygote_ignore_signals(void);
+/* Nothing is read from or written to the standard descriptors but messages. Negative errno. */
+MUST_CHECK int zygote_only_speak(void);
+
 /* The new process: close what is not its own, and serve. */
 NORETURN void zygote_be_child(const struct zygote_config *cfg, const struct zygote_child *c);
 /*

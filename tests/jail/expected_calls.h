@@ -25,12 +25,13 @@ enum { MAIN_WITH_SOCKETS = SANDBOX_NR_ROLES, MAIN_WITH_CONTROL, NR_SUBJECTS };
 #define CONTROL  (1u << MAIN_WITH_CONTROL)
 #define MAINS    (R_(MAIN) | SOCKETS | CONTROL)
 #define WORKERS  (R_(BLOCK) | R_(RNG) | R_(CONSOLE))
-#define DEVICES  (WORKERS | R_(SERVER))
+#define SERVERS  (R_(SERVER) | R_(LISTENER))
+#define DEVICES  (WORKERS | SERVERS)
 #define ALL      (MAINS | R_(VCPU) | R_(IO) | R_(ZYGOTE) | DEVICES)
 #define THREADED (MAINS | R_(ZYGOTE) | WORKERS)
 #define RINGS    (MAINS | R_(IO) | R_(ZYGOTE) | WORKERS)
 #define QUEUES   (MAINS | R_(VCPU) | R_(ZYGOTE) | DEVICES)
-#define VHOST    (MAINS | R_(ZYGOTE) | R_(SERVER))
+#define VHOST    (MAINS | R_(ZYGOTE) | SERVERS)
 
 static const struct expected_call {
 	unsigned who;
@@ -115,10 +116,10 @@ static const struct expected_call {
 	{ MAINS | R_(IO) | R_(CONSOLE), SYSCALL_IF(fcntl, 1, F_GETFL) },
 	{ VHOST, SYSCALL(memfd_create) },
 	{ VHOST, SYSCALL(ftruncate) },
-	{ R_(ZYGOTE) | R_(SERVER), SYSCALL(dup3) },
-	{ R_(ZYGOTE) | R_(SERVER), SYSCALL_IF(ioctl, 1, BLKGETSIZE64) },
+	{ R_(ZYGOTE) | SERVERS, SYSCALL(dup3) },
+	{ R_(ZYGOTE) | SERVERS, SYSCALL_IF(ioctl, 1, BLKGETSIZE64) },
 	/* terminals that are there */
-	{ ALL & ~(R_(SERVER) | R_(BLOCK) | R_(RNG)), SYSCALL_IF(ioctl, 1, TCGETS) },
+	{ ALL & ~(SERVERS | R_(BLOCK) | R_(RNG)), SYSCALL_IF(ioctl, 1, TCGETS) },
 	{ MAINS | R_(VCPU) | R_(IO), SYSCALL_IF(ioctl, 1, TCSETS) },
 	{ MAINS, SYSCALL_IF(ioctl, 1, TIOCGWINSZ) },
 	/* KVM: the guest runs, nothing is made */
@@ -143,7 +144,7 @@ static const struct expected_call {
 	/* main with options */
 	{ SOCKETS, SYSCALL_IF(socket, 0, 1 /* AF_UNIX */) },
 	{ SOCKETS, SYSCALL(connect) },
-	{ CONTROL, SYSCALL(accept4) },
+	{ CONTROL | R_(LISTENER), SYSCALL(accept4) },
 	{ CONTROL, SYSCALL(epoll_ctl) },
 #ifdef SYS_epoll_wait
 	{ CONTROL, SYSCALL(epoll_wait) },

@@ -15,9 +15,9 @@ BUSY_NS = 10_000_000  # CPU time of threads that do more than start
 class Server:
     """`vmm device block` on a socket in a scratch folder."""
 
-    def __init__(self, vmm, socket, keys, descriptors=()):
+    def __init__(self, vmm, socket, keys, descriptors=(), options=()):
         """@descriptors are inherited, for keys that speak of them."""
-        self.command = [vmm, "device", "block", "--socket", str(socket), "--block", keys]
+        self.command = [vmm, "device", "block", "--socket", str(socket), "--block", keys, *options]
         self.socket = socket
         self.descriptors = descriptors
         self.process = None
@@ -52,10 +52,15 @@ class Server:
             time.sleep(0.01)
         return True
 
+    def device_pid(self):
+        """The process that has the device; None while there is none."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0]) if children else None
+
     def queue_cpu_ns(self):
         """CPU time of its queues' threads since it started."""
         total = 0
-        for task in Path(f"/proc/{self.process.pid}/task").glob("*"):
+        for task in Path(f"/proc/{self.device_pid() or self.process.pid}/task").glob("*"):
             with contextlib.suppress(OSError):  # it may end meanwhile
                 if "-q" in (task / "comm").read_text():
                     total += int((task / "schedstat").read_text().split()[0])
@@ -77,9 +82,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(vmm, socket, keys):
-    """A server that runs inside, and is gone afterwards."""
-    server = Server(vmm, socket, keys)
+def serving(vmm, socket, keys, *options):
+    """A server that runs inside, and is gone afterwards; @options of the command."""
+    server = Server(vmm, socket, keys, options=options)
     server.start()
     try:
         server.wait_ready()

@@ -1,0 +1,156 @@
+"""The jail of `vmm device block`: what its process has left, hosts that refuse parts of it, and the death of the process.
+
+usage: python3 -m vhost.jail VMM CLIENT
+"""
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from boot.checks import Report
+from support.hosts import no_namespaces
+from support.scratch import die_with_parent, run_main, scratch_folder
+from vhost.client import VARIANTS, expect, finish_client, make_image, start_client
+from vhost.servers import serving
+
+KILLS = 6  # one after the other: fewer than it takes to be given up
+PATIENCE_S = 20
+REFUSED = "a network namespace, an empty root"
+
+
+def wait_for(what, seconds=PATIENCE_S):
+    """The first true value of @what()."""
+    limit = time.monotonic() + seconds
+    while not (value := what()):
+        if time.monotonic() > limit:
+            raise TimeoutError("it does not come")
+        time.sleep(0.005)
+    return value
+
+
+def jail_of(pid):
+    """What is wrong with the jail of process @pid, when it serves."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    wanted = {"NoNewPrivs": "1", "Seccomp": "2", "CapEff": 16 * "0", "CapPrm": 16 * "0", "CapBnd": 16 * "0"}
+    problems = [f"{name} is {status[name]}" for name, value in wanted.items() if status[name] != value]
+    if status["NSpid"].split()[-1] != "1":
+        problems.append("it has no pid namespace of its own")
+    if os.listdir(f"/proc/{pid}/root"):
+        problems.append("its root is not empty")
+    for space in ("user", "mnt", "net", "ipc", "uts", "cgroup"):
+        if os.readlink(f"/proc/{pid}/ns/{space}") == os.readlink(f"/proc/self/ns/{space}"):
+            problems.append(f"it shares the {space} namespace with the host")
+    return problems
+
+
+def is_confined(pid):
+    """It has entered its list of system calls, the last thing that it does before it serves."""
+    return "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_jail(vmm, report, work):
+    keys = f"path={make_image(work)},queues=2"
+    with serving(vmm, work / "socket", keys) as server:
+        pid = wait_for(server.device_pid)
+        wait_for(lambda: is_confined(pid))
+        problems = jail_of(pid)
+        if server.stop() != 0:
+            problems.append(f"it ended with {server.process.returncode}")
+        if Path(f"/proc/{pid}").exists():
+            problems.append("the device's process is still there")
+        report.case("all of it", problems)
+    for option in ("--sandbox=off", "--disable-sandbox"):
+        with serving(vmm, work / "socket", keys, option) as server:
+            report.case(option, ["it has a process more"] if server.device_pid() else [])
+
+
+def test_hosts(vmm, client, report, work):
+    """@vmm where there are no namespaces."""
+    command = [vmm, "device", "block", "--socket", str(work / "socket"), "--block", f"path={make_image(work)},queues=2"]
+    unable = no_namespaces()
+
+    def prepare():
+        die_with_parent()
+        unable()
+
+    done = subprocess.run(
+        [*command, "--sandbox=require"], capture_output=True, text=True, timeout=PATIENCE_S, preexec_fn=prepare, check=False
+    )
+    problems = [] if done.returncode == 1 else [f"exit status {done.returncode}, not 1"]
+    if REFUSED not in done.stderr or len(done.stderr.splitlines()) != 1:
+        problems.append(f"it said {done.stderr}")
+    if (work / "socket").exists():
+        problems.append("it left its socket")
+    report.case("--sandbox=require where it cannot be", problems)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=prepare) as process:
+        wait_for((work / "socket").exists)
+        problems, _ = finish_client(start_client(client, work / "socket", "--seconds", "0.2", "--reconnect"))
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=PATIENCE_S)[1]
+    if REFUSED not in said or process.returncode:
+        problems.append(f"it ended with {process.returncode} and said {said}")
+    report.case("--sandbox=auto there", problems)
+    report.case("a mode that is none", expect([*command, "--sandbox=perhaps"], 2, "give auto, require or off"))
+
+
+def kill_device(server, former=None):
+    """Kill the process that has the device, another than @former, unless all is over; which it was."""
+
+    def next_one():
+        pid = server.device_pid()
+        return server.process.poll() is not None or (pid != former and pid)
+
+    pid = wait_for(next_one)
+    if pid is not True:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def test_deaths(vmm, client, report, work):
+    """Its process is killed under load: the next one takes over, each request completes exactly once."""
+    keys = f"path={make_image(work)},queues=2"
+    for name in ("split", "packed, indirect, interrupts"):
+        with serving(vmm, work / "socket", keys) as server:
+            process = start_client(client, work / "socket", "--reconnect", "--seconds", "2.5", *VARIANTS[name])
+            pid = None
+            for _ in range(KILLS):
+                server.wait_busy()
+                time.sleep(random.uniform(0, 0.05))
+                pid = kill_device(server, pid)
+            problems, figures = finish_client(process)
+            if not problems and not figures["reconnects"]:
+                problems = ["the client never noticed"]
+            if server.stop() != 0:
+                problems.append(f"it ended with {server.process.returncode}")
+            report.case(f"{KILLS} deaths, {name}", problems)
+
+
+def test_budget(vmm, report, work):
+    """One that dies again and again is given up, with status 1 and no socket left."""
+    with serving(vmm, work / "socket", "format=null,size=1G,queues=1") as server:
+        pid = None
+        while pid is not True:
+            pid = kill_device(server, pid)
+        problems = [] if server.process.wait(PATIENCE_S) == 1 else [f"exit status {server.process.returncode}, not 1"]
+        if (work / "socket").exists():
+            problems.append("it left its socket")
+        report.case("given up after many deaths", problems)
+
+
+def main(arguments):
+    vmm, client = arguments
+    report = Report()
+    with scratch_folder("vhost-jail") as work:
+        test_jail(vmm, report, work)
+        test_hosts(vmm, client, report, work)
+        test_deaths(vmm, client, report, work)
+        test_budget(vmm, report, work)
+    return report.exit_status()
+
+
+if __name__ == "__main__":
+    run_main(main)
