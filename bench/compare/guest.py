@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from boot.native import PARAMETERS
 from compare.plan import Cell
-from compare.process import Counting, Measured
+from compare.process import SANDBOXES, Counting, Measured
 from support.linux_guest import base_initrd, write_initrd
 from support.rootdisk import debian_root
 
@@ -21,7 +21,6 @@ SPAN_MIB = 512  # of each disk
 BOOT_SECONDS = 60
 BOOT_TRIES = 4
 DEPTHS = (1, 32)
-SANDBOXES = {"vmm": "require", "vmm no sandbox": "off"}  # peers: what they get as --sandbox
 EVENTS = {"kvm:kvm_userspace_exit": "user exits", "kvm:kvm_msi_set_irq": "MSIs", "raw_syscalls:sys_enter": "system calls"}
 
 # fio comes from the root disk; everything else is busybox in the initrd.

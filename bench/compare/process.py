@@ -9,6 +9,7 @@ from pathlib import Path
 
 from support.scratch import die_with_parent
 
+SANDBOXES = {"vmm": "require", "vmm no sandbox": "off"}  # peers of ours: what they get as --sandbox
 SCHED_CLOCK = 2  # CPUCLOCK_SCHED of the kernel's numbering of process clocks
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compare.plan import Cell
-from compare.process import Counting, Measured
+from compare.process import SANDBOXES, Counting, Measured
 
 CLIENT_CPU, SERVER_CPU = "0", "1"
 POLL_US = 64
@@ -37,9 +37,10 @@ def cells_of(backend):
     return found
 
 
-def vmm_command(vmm, socket, backend, image):
+def vmm_command(vmm, sandbox, socket, backend, image):
     disk = {"null": "format=null,size=4G", "file": f"path={image}", "direct": f"path={image},direct"}[backend]
-    return [vmm, "device", "block", "--socket", socket, "--block", f"{disk},queues=1,poll=adaptive,poll-us={POLL_US}"]
+    disk += f",queues=1,poll=adaptive,poll-us={POLL_US}"
+    return [vmm, "device", "block", f"--sandbox={sandbox}", "--socket", socket, "--block", disk]
 
 
 def daemon_command(words, socket, backend, image):
@@ -96,21 +97,21 @@ class VhostGroup:
         self.daemons = daemons  # peer name: words that start it
         self.options = {cell: options for cell, options in cells_of(backend) if context.wants(cell.key)}
         self.cells = list(self.options)
-        self.peers = ["vmm", *daemons]
+        self.peers = [*SANDBOXES, *daemons]
         self.cell_seconds = context.seconds * 1.1 + 0.1
 
     def start(self, peer):
         folder = self.context.folder
         socket, image = str(folder / f"{peer}.socket"), str(self.context.image(self, peer))
-        if peer == "vmm":
-            command = vmm_command(self.context.vmm, socket, self.backend, image)
+        if peer in SANDBOXES:
+            command = vmm_command(self.context.vmm, SANDBOXES[peer], socket, self.backend, image)
         else:
             command = daemon_command(self.daemons[peer], socket, self.backend, image)
         return _Serving(command, socket, folder / f"{peer}.errors")
 
     def _client(self, place, *options):
         command = [
-            self.context.client, "--socket", place.socket, "--pid", str(place.server.pid), "--cpu", CLIENT_CPU,
+            self.context.client, "--socket", place.socket, "--pid", str(place.server.processes()[-1]), "--cpu", CLIENT_CPU,
             *options,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -129,7 +130,7 @@ class VhostGroup:
 
     def count(self, place, cell):
         """System calls a request of the server, by perf in a run of its own."""
-        counting = Counting([place.server.pid], ["raw_syscalls:sys_enter"])
+        counting = Counting(place.server.processes(), ["raw_syscalls:sys_enter"])
         counting.begin()
         got = self._client(place, "--seconds", str(self.context.seconds), *self.options[cell])
         calls = counting.end().get("raw_syscalls:sys_enter")
