@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -145,7 +146,7 @@ static int jail_await(struct device_jail *j, bool *is_told)
 static enum vm_status jail_mourn(struct device_jail *j, int sig, uint64_t lived_ns, bool *is_told)
 {
 	j->deaths = lived_ns < LONG_LIFE_NS ? j->deaths + 1 : 1;
-	if (!j->socket->is_listening || j->deaths > MAX_DEATHS)
+	if (!j->socket->is_listening || j->deaths >= MAX_DEATHS)
 		return vm_fail(VM_EXIT_HOST, "block0: its process was ended by signal %d (%s)", sig,
 			       strsignal(sig));
 	log_warn("block0: its process was ended by signal %d (%s); another one takes over", sig,
@@ -196,6 +197,7 @@ enum vm_status device_serve_jailed(struct vm *vm, const struct device_socket *so
 		return vm_fail_errno(err, "leaving standard input and output");
 	CLEANUP(fd_cleanup) int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	j.here = here;
+	(void)signal(SIGCHLD, SIG_DFL); /* ignored, as who started us may have it, none is reaped */
 	vm->has_lists = sandbox_is_possible();
 	j.ns = zygote_enter_net();
 	jail_go_home(&j);

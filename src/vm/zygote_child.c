@@ -22,11 +22,12 @@ static void child_close_rest(const struct zygote_child *c)
 	zygote_close_others(keep, nr);
 }
 
-void zygote_ignore_signals(void)
+void zygote_set_signals(void)
 {
 	static const int theirs[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXFSZ };
 	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
 		(void)signal(theirs[i], SIG_IGN); /* cannot fail for these */
+	(void)signal(SIGCHLD, SIG_DFL);
 }
 
 /* A terminal is open for reading too, mostly: what is typed there is not for devices. */
@@ -60,7 +61,7 @@ void zygote_be_child(const struct zygote_config *cfg, const struct zygote_child 
 	/* before whatever changes credentials, which would undo it: the jail does it again */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	strncpy(name, cfg->names[c->dev], sizeof(name) - 1);
-	zygote_ignore_signals();        /* before the mask is lifted */
+	zygote_set_signals();           /* before the mask is lifted */
 	(void)prctl(PR_SET_NAME, name); /* a nicety */
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* a good mask */

@@ -399,7 +399,7 @@ static void loop_init(struct loop *l, const int *ctl)
 	sigset_t ends;
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGCHLD);
-	zygote_ignore_signals();
+	zygote_set_signals();
 	(void)prctl(PR_SET_NAME, "vmm-zygote"); /* a nicety */
 	if (sigprocmask(SIG_SETMASK, &ends, NULL))
 		_exit(1);

@@ -104,8 +104,11 @@ NORETURN void zygote_main(const struct zygote_config *cfg, int life, const int *
 
 /* --- zygote_child.c --- */
 
-/* Terminals and supervisors send some signals to everybody: only main decides what they mean. */
-void zygote_ignore_signals(void);
+/*
+ * Terminals and supervisors send some signals to everybody: only main decides what they mean. And
+ * children are waited for, though whoever started us may ignore the ends of its own.
+ */
+void zygote_set_signals(void);
 /* Nothing is read from or written to the standard descriptors but messages. Negative errno. */
 MUST_CHECK int zygote_only_speak(void);
 

@@ -197,6 +197,24 @@ static void replaces_a_process_and_waits_for_its_lock(void **state)
 	assert_int_equal(kill(before, 0), -1);
 }
 
+/* Who starts us may ignore the ends of its children, and that is inherited. */
+static void replaces_a_process_where_ends_are_ignored(void **state)
+{
+	(void)signal(SIGCHLD, SIG_IGN);
+	struct zygote *z = make(*state);
+	(void)signal(SIGCHLD, SIG_DFL);
+	struct zygote_device *d = zygote_device(z, 0);
+	int sock = zygote_connect(d);
+	assert_true(sock >= 0);
+	kill(zygote_pid(d), SIGKILL);
+	await_hangup(sock);
+	sock = zygote_connect(d);
+	assert_true(sock >= 0);
+	assert_int_equal(ask(sock, 'e'), 'e');
+	close(sock);
+	zygote_destroy(z);
+}
+
 static void asks_again_while_the_lock_is_held(void **state)
 {
 	opens_refused = 20;
@@ -515,6 +533,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(makes_a_process_for_each_device),
 		BOTH(replaces_a_process_and_waits_for_its_lock),
+		BOTH(replaces_a_process_where_ends_are_ignored),
 		BOTH(asks_again_while_the_lock_is_held),
 		BOTH(gives_up_on_a_lock_that_stays),
 		BOTH(tells_of_a_process_that_never_was_ready),
