@@ -82,9 +82,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(vmm, socket, keys, *options):
-    """A server that runs inside, and is gone afterwards; @options of the command."""
+def serving(vmm, socket, keys, *options, wrap=()):
+    """A server that runs inside, and is gone afterwards; @options of the command, which @wrap starts."""
     server = Server(vmm, socket, keys, options=options)
+    server.command[:0] = wrap
     server.start()
     try:
         server.wait_ready()
