@@ -205,6 +205,8 @@ static bool reply(struct backend *b, struct user_msg *m)
 		if (l->kind == LIE_HANG_UP)
 			return false;
 	}
+	if (id < VHOST_USER_NR_REQUESTS) /* before the answer: who has it may look at once */
+		b->counts[id]++;
 	if (!has_answer && wants_ack) {
 		m->p.u64 = 0;
 		m->h.size = sizeof(m->p.u64);
@@ -213,8 +215,6 @@ static bool reply(struct backend *b, struct user_msg *m)
 	if ((has_answer || wants_ack) && (!lies || l->kind == LIE_EXTRA))
 		ignore(user_msg_send(b->sock, &m->h, &m->p, m->fds,
 				     id == VHOST_USER_GET_INFLIGHT_FD));
-	if (id < VHOST_USER_NR_REQUESTS)
-		b->counts[id]++;
 	return true;
 }
 
