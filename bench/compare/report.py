@@ -1,5 +1,6 @@
 """What a comparison found: medians, quartiles, ratios; as a table and as JSON."""
 import json
+import math
 import os
 import platform
 import statistics
@@ -41,6 +42,23 @@ def ratio(results, key, peer, figure):
     pairs = [(a[figure], b[figure]) for a, b in zip(ours, theirs) if figure in a and figure in b]
     quotients = [a / b for a, b in pairs if b > 0]
     return statistics.median(quotients) if quotients and len(quotients) == len(pairs) else None
+
+
+def overall(results, peer, figure):
+    """The geometric mean over all cells of ours : @peer's, its standard error as a part of it, and the number of cells."""
+    found = [ratio(results, key, peer, figure) for key, name in results.rounds if name == peer != US]
+    logs = [math.log(value) for value in found if value]
+    if len(logs) < 2:
+        return None
+    return math.exp(statistics.fmean(logs)), statistics.stdev(logs) / math.sqrt(len(logs)), len(logs)
+
+
+def _overall_row(results, peer):
+    row = {"all cells together": peer}
+    for figure, name in RATIOS.items():
+        if found := overall(results, peer, figure):
+            row[f"{name} ratio"] = f"{found[0]:.3f} ±{100 * found[1]:.1f}%"
+    return row
 
 
 def _cells_of_row(results, key, peer, figures):
@@ -90,6 +108,9 @@ def tables(results, is_markdown=False):
         "\n".join(text_of(table(results, group, names, peers), is_markdown))
         for group, (names, peers) in results.groups().items()
     ]
+    peers = [peer for peer in dict.fromkeys(peer for _, peer in results.rounds) if overall(results, peer, "iops")]
+    if peers:
+        parts.append("\n".join(text_of([_overall_row(results, peer) for peer in peers], is_markdown)))
     return "\n\n".join(parts) + "\n"
 
 

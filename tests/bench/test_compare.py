@@ -1,5 +1,6 @@
 """What bench/compare makes of measurements: ratios, tables, pictures, which cells are chosen, what fio says."""
 import contextlib
+import math
 import shutil
 import tempfile
 import unittest
@@ -84,6 +85,18 @@ class Report(unittest.TestCase):
         self.assertIn("0.250", next(line for line in text.splitlines() if line.startswith("read 4k")))
         self.assertNotIn("p99", text)
         self.assertTrue(report.tables(results(), is_markdown=True).startswith("| vhost/null |"))
+
+    def test_cells_together_are_a_geometric_mean(self):
+        found = results()
+        self.assertIsNone(report.overall(found, "qemu 1.2.3", "iops"))
+        self.assertNotIn("all cells together", report.tables(found))
+        found.add(WRITE, "qemu 1.2.3", {"iops": 2000.0, "cpu_ns": 1000.0, "p50_us": 2.0})
+        found.rounds[WRITE, "vmm"] = found.rounds[WRITE, "vmm"][:1]
+        mean, error, cells = report.overall(found, "qemu 1.2.3", "iops")  # of 2 and 1/2
+        self.assertAlmostEqual(mean, 1.0)
+        self.assertAlmostEqual(error, math.log(2))
+        self.assertEqual(cells, 2)
+        self.assertEqual(report.tables(found).splitlines()[-1].split()[2], "1.000")
 
     def test_a_record_can_be_read_again(self):
         with tempfile.TemporaryDirectory() as folder:
