@@ -142,11 +142,11 @@ static int jail_await(struct device_jail *j, bool *is_told)
 	return jail_reap(j);
 }
 
-/* Its process was ended by a signal: is there to be another one? */
+/* Its process was ended by a signal, which is no failure where another one may take over. */
 static enum vm_status jail_mourn(struct device_jail *j, int sig, uint64_t lived_ns, bool *is_told)
 {
 	j->deaths = lived_ns < LONG_LIFE_NS ? j->deaths + 1 : 1;
-	if (!j->socket->is_listening || j->deaths >= MAX_DEATHS)
+	if (*is_told || !j->socket->is_listening || j->deaths >= MAX_DEATHS)
 		return vm_fail(VM_EXIT_HOST, "block0: its process was ended by signal %d (%s)", sig,
 			       strsignal(sig));
 	log_warn("block0: its process was ended by signal %d (%s); another one takes over", sig,
@@ -174,9 +174,8 @@ static enum vm_status jail_live(struct device_jail *j, bool *is_over)
 	int status = jail_await(j, &is_told);
 	if (status <= 128)
 		return (enum vm_status)status;
-	*is_over = false;
-	st = jail_mourn(j, status - 128, clock_ns() - since_ns, is_over);
-	*is_over |= st || is_told;
+	st = jail_mourn(j, status - 128, clock_ns() - since_ns, &is_told);
+	*is_over = st || is_told;
 	return st;
 }
 

@@ -11,14 +11,12 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/log.h"
-#include "base/num.h"
 #include "virtio/vhost_user.h"
 #include "children.h"
 #include "device_serve.h"
 #include "listen.h"
 
-#define DEVICE_BACKLOG    1 /* one frontend at a time; the next one waits here */
-#define DEVICE_MAX_QUEUES 16
+#define DEVICE_BACKLOG 1 /* one frontend at a time; the next one waits here */
 
 /* --- socket --- */
 
