@@ -22,6 +22,8 @@ const uint32_t kvm_board_first_msi = LAYOUT_IOAPIC_PINS;
 
 /* APIC IDs up to 254 can be named in an 8-bit destination; 255 is everybody. */
 #define HOST_MAX_IDS 255u
+/* Where a processor begins after a reset. */
+#define HOST_RESET_VECTOR 0xfffffff0ull
 /* AMD64 gives that many where leaf 0x80000008 is absent. */
 #define HOST_MIN_PHYS_BITS 36u
 
@@ -126,12 +128,25 @@ static size_t host_code(const struct vcpu *c, uint64_t addr, uint8_t *out, size_
 	return n;
 }
 
+/*
+ * On AMD the processor leaves nothing of its state after a triple fault, so KVM resets the vCPU
+ * before it tells of it: the reset vector is then not where it happened.
+ */
+static bool host_is_reset(const struct vcpu *c, uint64_t addr)
+{
+	return c->run->exit_reason == KVM_EXIT_SHUTDOWN && addr == HOST_RESET_VECTOR;
+}
+
 void kvm_board_where(const struct vcpu *c, char *out, size_t len)
 {
 	struct kvm_regs r;
 	struct kvm_sregs s;
 	if (kvm_ioctl(c->fd, KVM_GET_REGS, &r) || kvm_ioctl(c->fd, KVM_GET_SREGS, &s)) {
 		(void)snprintf(out, len, "rip unknown");
+		return;
+	}
+	if (host_is_reset(c, s.cs.base + r.rip)) {
+		(void)snprintf(out, len, "rip unknown: KVM has reset the vCPU");
 		return;
 	}
 	uint8_t code[8];

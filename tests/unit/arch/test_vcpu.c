@@ -203,6 +203,8 @@ static void ends_with_a_triple_fault(void **state)
 	box_boot(b, false);
 	assert_int_equal(box_run(b), VCPU_SHUTDOWN);
 	assert_non_null(strstr(vcpu_reason(b->cpu[0].vcpu), "triple fault, rip"));
+	/* where KVM has reset it, as on AMD: not a word of the reset vector */
+	assert_null(strstr(vcpu_reason(b->cpu[0].vcpu), "rip 0xfff0"));
 	box_close(b);
 }
 
