@@ -29,11 +29,10 @@ WORK_BYTES = 4 << 30  # of the disk with the tests and all that they make
 MEMORY_MIB = 3072
 HOSTS = 3
 PATIENCE = 3  # times as long as on a real machine
-# The emulator now and then runs a guest's processor on with registers of the host's kernel (docs/testing.md): the machine
-# hangs or ends with a triple fault.  What ends so gets another chance, unless much does.
+# What ends like this may be the emulated host's fault (docs/testing.md) and gets another chance, unless much does.
 EMULATORS_FAULT = re.compile(r"still running after|exit status 33|triple fault")
 CHANCES, MOST_FAULTS = 2, 3
-# One measures, one wants more memory; the attacks take long, and so meet the emulator's fault too often.
+# One measures, one wants more memory; the attacks are so slow there that somebody seems to spin.
 LEFT_OUT = ("guest/bench", "guest/memory-above-4g", "guest/attack")
 # Without a pattern: what takes minutes there, and what other tests of the list nearly say as well.
 SLOW = ("guest/options", "guest/ends", "guest/torture", "guest/attack", "guest/kills", "vhost/", "faults/")
