@@ -45,12 +45,12 @@ def ratio(results, key, peer, figure):
 
 
 def overall(results, peer, figure):
-    """The geometric mean over all cells of ours : @peer's, its standard error as a part of it, and the number of cells."""
+    """The geometric mean over all cells of ours : @peer's, and its standard error as a part of it."""
     found = [ratio(results, key, peer, figure) for key, name in results.rounds if name == peer != US]
     logs = [math.log(value) for value in found if value]
     if len(logs) < 2:
         return None
-    return math.exp(statistics.fmean(logs)), statistics.stdev(logs) / math.sqrt(len(logs)), len(logs)
+    return math.exp(statistics.fmean(logs)), statistics.stdev(logs) / math.sqrt(len(logs))
 
 
 def _overall_row(results, peer):

@@ -110,8 +110,9 @@ class VhostGroup:
         return _Serving(command, socket, folder / f"{peer}.errors")
 
     def _client(self, place, *options):
+        working = place.server.processes()[-1]  # the device's, where it has one of its own
         command = [
-            self.context.client, "--socket", place.socket, "--pid", str(place.server.processes()[-1]), "--cpu", CLIENT_CPU,
+            self.context.client, "--socket", place.socket, "--pid", str(working), "--cpu", CLIENT_CPU,
             *options,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
