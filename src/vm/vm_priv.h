@@ -51,7 +51,7 @@ struct vm_files {
 	struct kernel_info kernel_info;
 	struct afile disks[VM_MAX_DISKS];
 	bool disk_is_open[VM_MAX_DISKS];
-	bool shares_inherited;    /* images too: others have the same descriptor, and its lock */
+	bool shares_inherited;    /* others have inherited images too: they are not opened anew */
 	int places[VM_MAX_DISKS]; /* O_PATH of those that other processes open; -1: none */
 };
 
