@@ -67,6 +67,19 @@ def test_jail(vmm, report, work):
             report.case(option, ["it has a process more"] if server.device_pid() else [])
 
 
+def test_place(vmm, report, work):
+    """Names below the folder it was started in, though making the jail leads through other roots."""
+    make_image(work)
+    keys, name = "path=disk.img,queues=1", "below"
+    with serving(os.path.abspath(vmm), name, keys, wrap=("env", "--chdir", str(work))) as server:
+        pid = kill_device(server)
+        wait_for(lambda: server.device_pid() not in (None, pid))
+        problems = [] if server.stop() == 0 else [f"it ended with {server.process.returncode}"]
+        if (work / name).exists():
+            problems.append("it left its socket")
+        report.case("a socket below the working folder", problems)
+
+
 def test_hosts(vmm, client, report, work):
     """@vmm where there are no namespaces."""
     command = [vmm, "device", "block", "--socket", str(work / "socket"), "--block", f"path={make_image(work)},queues=2"]
@@ -147,6 +160,7 @@ def main(arguments):
     report = Report()
     with scratch_folder("vhost-jail") as work:
         test_jail(vmm, report, work)
+        test_place(vmm, report, work)
         test_hosts(vmm, client, report, work)
         test_deaths(vmm, client, report, work)
         test_budget(vmm, report, work)
