@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 
-SIDE_BY_SIDE = ("unit", "lint", "fuzz")
+SIDE_BY_SIDE = ("unit", "lint", "fuzz", "emulated")
 DIGEST_HEAD = 12
 DIGEST_TAIL = 26
 
@@ -33,11 +33,9 @@ def parse(arguments):
 def selections(labels):
     """ctest's options for the tests with one of @labels (all when there are none), and how many of them at once."""
     jobs = os.environ.get("VMM_JOBS") or str(os.cpu_count())
-    if not labels:
-        pattern = pattern_of(SIDE_BY_SIDE)
-        return [(["-L", pattern], jobs), (["-LE", pattern], "1")]
-    groups = ([label for label in labels if label in SIDE_BY_SIDE], [label for label in labels if label not in SIDE_BY_SIDE])
-    return [(["-L", pattern_of(group)], count) for group, count in zip(groups, (jobs, "1")) if group]
+    chosen = ["-L", pattern_of(labels)] if labels else []
+    pattern = pattern_of(SIDE_BY_SIDE)
+    return [([*chosen, "-L", pattern], jobs), ([*chosen, "-LE", pattern], "1")]
 
 
 def pattern_of(labels):
@@ -106,8 +104,8 @@ def main():
     cases = []
     status = 0
     with tempfile.TemporaryDirectory() as work:
-        for selection, jobs in selections(labels):
-            report = Path(work) / f"report{selection[0]}.xml"
+        for number, (selection, jobs) in enumerate(selections(labels)):
+            report = Path(work) / f"report{number}.xml"
             status = run_ctest(build, selection, jobs, options, report) or status
             cases += cases_of(report)
     failed = summarise(cases)

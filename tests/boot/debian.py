@@ -23,8 +23,6 @@ from support.rootdisk import copy_disk, debian_root
 from support.scratch import run_main, scratch_folder
 
 BOOT_SECONDS = 240  # only a guard against hangs: ten seconds on a quiet machine, far more on a loaded one
-CRASHED, KILLED = "33", "137"  # exit statuses: by a triple fault; for want of an end
-MOST_FAULTS = 2  # more are ours
 HOSTS = 3  # so many may be needed
 
 
@@ -139,38 +137,22 @@ class DebianBoots:
         if scenario.writes:
             copy_disk(debian_root(), self.disks[scenario.name])
 
-    def _may_be_the_hosts_fault(self, scenario):
-        """It hung or ended with a triple fault, and should not have (docs/testing.md)."""
-        found = {read_text(self.results / f"{run}.status").strip() for run in self._runs(scenario)}
-        return bool(found & {CRASHED, KILLED} - {str(scenario.status)})
-
     def run(self):
-        """Run all there is, and once more what the emulated host may have broken; the outcome lists the hosts."""
+        """Run all there is, in one host if it lives so long; the outcome lists the hosts."""
         outcome = Outcome(results=self.results)
-        self._run(self.scenarios, outcome)
-        again = [scenario for scenario in self.scenarios if self._may_be_the_hosts_fault(scenario)]
-        if len(again) <= MOST_FAULTS:
-            for scenario in again:
-                print(f"again, as the emulated host may be to blame: {scenario.name}")
-                for run in self._runs(scenario):
-                    show_log(self.results / f"{run}.stderr", 10)
-            self._run(again, outcome)
-        return outcome
-
-    def _run(self, scenarios, outcome):
-        """Run @scenarios, in one host if it lives so long."""
-        for scenario in scenarios:
+        todo = self.scenarios
+        for scenario in todo:
             self._prepare(scenario)
-        todo, hosts = scenarios, len(outcome.attempts) + HOSTS
         end_s = time.monotonic() + 300 + 120 * sum(len(self._runs(scenario)) for scenario in todo)
         while todo:
             self.host.run_once(self.script(todo), outcome, end_s - time.monotonic())
             todo = [scenario for scenario in todo if not self._is_done(scenario)]
-            is_last = len(outcome.attempts) == hosts or time.monotonic() >= end_s
+            is_last = len(outcome.attempts) == HOSTS or time.monotonic() >= end_s
             if not outcome.has_no_answer() or is_last:
-                return
+                break
             for scenario in todo:
                 self._prepare(scenario)
+        return outcome
 
     def examine(self, report):
         """A case for each boot, and one for each disk."""

@@ -19,7 +19,7 @@ def parse(arguments):
     parser.add_argument("--program", action="append", default=[], metavar="FILE[:TARGET]", help="carry in, with libraries")
     parser.add_argument("--add", action="append", default=[], metavar="FILE:TARGET", help="carry in a file or a folder")
     parser.add_argument("--disk", action="append", default=[], metavar="FILE:SERIAL", help="attach a disk image")
-    parser.add_argument("--cpus", type=int, help="of the host (as many as are best)")
+    parser.add_argument("--cpus", type=int, default=1, help="of the host")
     parser.add_argument("--memory", type=int, default=1536, metavar="MIB")
     parser.add_argument("--numa", type=int, default=1, metavar="NODES")
     parser.add_argument("--timeout", type=float, default=240, metavar="SECONDS")

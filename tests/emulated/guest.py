@@ -29,9 +29,6 @@ WORK_BYTES = 4 << 30  # of the disk with the tests and all that they make
 MEMORY_MIB = 3072
 HOSTS = 3
 PATIENCE = 3  # times as long as on a real machine
-# What ends like this may be the emulated host's fault (docs/testing.md) and gets another chance, unless much does.
-EMULATORS_FAULT = re.compile(r"still running after|exit status 33|triple fault")
-CHANCES, MOST_FAULTS = 2, 3
 # One measures, one wants more memory; the attacks are so slow there that somebody seems to spin.
 LEFT_OUT = ("guest/bench", "guest/memory-above-4g", "guest/attack")
 # Without a pattern: what takes minutes there, and what other tests of the list nearly say as well.
@@ -146,22 +143,7 @@ class GuestTests:
             if not outcome.has_no_answer():
                 break
             todo = [test for test in todo if not read_text(self.results / f"{test.file}.status")]
-        for _ in range(CHANCES):
-            self._run_again(outcome)
         return outcome
-
-    def _run_again(self, outcome):
-        """What may have failed by the emulator's fault, in a host of its own; what it did first is shown."""
-        fine = ("0", str(SKIPPED), "")  # or never run
-        failed = [test for test in self.tests if read_text(self.results / f"{test.file}.status").strip() not in fine]
-        todo = [test for test in failed if EMULATORS_FAULT.search(read_text(self.results / f"{test.file}.output"))]
-        if not todo or len(failed) > MOST_FAULTS:
-            return
-        for test in todo:
-            print(f"again, as the emulator may be to blame: {test.name}")
-            show_log(self.results / f"{test.file}.output", 10)
-        self._prepare()
-        self.host.run_once(self._script(todo), outcome, 300 + PATIENCE * sum(test.seconds for test in todo))
 
     def examine(self, report):
         """A case for each test."""

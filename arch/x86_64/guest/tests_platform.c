@@ -335,15 +335,21 @@ struct pong {
 };
 
 #define PONG_TURNS 20000
+#define PONG_MS    2000 /* or so long: on a host of one CPU each turn takes a slice of its time */
+#define PONG_ENDS  UINT64_MAX
 
 static void pong(void *arg)
 {
 	struct pong *p = arg;
 	p->cpu = cpu_this()->index;
-	for (uint64_t i = 1; i < PONG_TURNS; i += 2) {
-		while (__atomic_load_n(&p->turn, __ATOMIC_ACQUIRE) !=
-		       i) /* pairs with second_cpu() */
+	for (uint64_t turn, i = 1;; i += 2) {
+		do {
 			cpu_pause();
+			/* pairs with second_cpu() */
+			turn = __atomic_load_n(&p->turn, __ATOMIC_ACQUIRE);
+			if (turn == PONG_ENDS)
+				return;
+		} while (turn != i);
 		__atomic_store_n(&p->turn, i + 1, __ATOMIC_RELEASE);
 	}
 }
@@ -355,13 +361,15 @@ static enum verdict second_cpu(void)
 	if (acpi_cpus() < 2)
 		return test_skip("one processor");
 	CHECK(smp_run(pong, &p));
-	uint64_t end = clock_after_ms(20000);
-	for (uint64_t i = 0; i < PONG_TURNS; i += 2) {
-		while (__atomic_load_n(&p.turn, __ATOMIC_ACQUIRE) != i) /* pairs with pong() */
-			if (clock_passed(end))
-				return test_fail("stuck at turn %lu", i);
+	uint64_t end = clock_after_ms(PONG_MS);
+	for (uint64_t i = 0; i < PONG_TURNS && !clock_passed(end); i += 2) {
 		__atomic_store_n(&p.turn, i + 1, __ATOMIC_RELEASE);
+		uint64_t limit = clock_after_ms(CLOCK_PATIENCE_MS);
+		while (__atomic_load_n(&p.turn, __ATOMIC_ACQUIRE) != i + 2) /* pairs with pong() */
+			if (clock_passed(limit))
+				return test_fail("stuck at turn %lu", i);
 	}
+	__atomic_store_n(&p.turn, PONG_ENDS, __ATOMIC_RELEASE);
 	CHECK(smp_wait(CLOCK_PATIENCE_MS));
 	CHECK_EQ(p.cpu, 1);
 	return PASS;
