@@ -125,7 +125,8 @@ static void vworker_check_stopped(struct vworker_queue *wq)
 {
 	if (!wq->is_stopping || wq->is_finishing || wq->kick_armed || wq->holds)
 		return;
-	if (wq->q && (vq_in_flight(wq->q) || vq_has_backlog(wq->q)))
+	/* nobody serves the backlog of a dead queue: its requests end with the reset */
+	if (wq->q && (vq_in_flight(wq->q) || (!wq->is_dead && vq_has_backlog(wq->q))))
 		return;
 	wq->is_finishing = true;
 	reactor_post(wq->worker->reactor, &wq->stop_msg);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "../../../virtio/inflight_wire.h"
 #include "base/err.h"
 #include "dev/vworker.h"
 #include "drive.h"
@@ -391,6 +392,31 @@ static void a_queue_that_cannot_be_needs_a_reset(void **state)
 	toy_give_back(f->t);
 }
 
+/* A fault is no reason to wait for ever for what a predecessor left unfinished. */
+static void a_dead_queue_stops_with_a_backlog(void **state)
+{
+	struct fixture *f = *state;
+	static union {
+		struct inflight_split s;
+		uint64_t room[2 + 64 * 2];
+	} log;
+	memset(&log, 0, sizeof(log));
+	log.s.version = INFLIGHT_VERSION;
+	log.s.desc_num = 64;
+	log.s.desc[3].is_inflight = 1;
+	vdev_queue_set_log(f->v.dev, 0, &log, sizeof(log));
+	f->t->max_kept = 0;
+	f->t->answer = -EBADMSG;
+	drive_up(&f->v, ~0ull);
+	fake_passes(3);
+	assert_true(drive_needs_reset(&f->v));
+	assert_int_equal(f->t->served, 1);
+	vdev_set_status(f->v.dev, 0);
+	fake_passes(5);
+	assert_int_equal(f->t->stopped, 1);
+	assert_int_equal(vdev_status(f->v.dev), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 static void gives_a_sign_of_life_from_its_loop(void **state)
@@ -425,6 +451,7 @@ int main(void)
 		T(a_fault_is_reported_once),
 		T(a_doorbell_that_fails_needs_a_reset),
 		T(a_queue_that_cannot_be_needs_a_reset),
+		T(a_dead_queue_stops_with_a_backlog),
 		T(gives_a_sign_of_life_from_its_loop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
