@@ -116,16 +116,21 @@ static inline bool blk_has(const struct blk_queue *bq, unsigned feature)
 	return bq->features >> feature & 1;
 }
 
-/* --- blk_req.c: parsing, completion, GET_ID, FLUSH --- */
+/* --- blk_req.c: parsing, completion, GET_ID --- */
 int blk_serve(struct vworker_queue *wq, struct vq *q);
 /* Give the request back with @status: exactly once for each. */
 void blk_finish(struct blk_req *r, uint8_t status);
 /* Does [@sector, + @bytes) lie within the capacity? *off is where it starts in the image. */
 MUST_CHECK bool blk_in_bounds(const struct blk *b, uint64_t sector, uint64_t bytes, uint64_t *off);
-/* Must a completed write be on stable storage? */
-bool blk_is_write_through(const struct blk_queue *bq);
 /* Does @res ask for another try, and are there tries left? */
 bool blk_may_retry(struct blk_req *r, int32_t res);
+
+/* --- blk_sync.c: FLUSH and the cache mode --- */
+void blk_flush(struct blk_req *r);
+/* Must a completed write be on stable storage? */
+bool blk_is_write_through(const struct blk_queue *bq);
+/* The driver switched the write cache off: what it still held has to get out, once. */
+void blk_follow_cache_mode(struct blk_queue *bq);
 /* Finish @r, well, after an fdatasync that starts later than now. */
 void blk_sync_then_finish(struct blk_req *r);
 /* Start that fdatasync, unless one is under way: then it follows. */

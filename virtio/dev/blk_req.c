@@ -1,4 +1,4 @@
-/* blk_req.c - block requests: where they begin and end, GET_ID and FLUSH. VIRTIO 1.2 §5.2.6. */
+/* blk_req.c - block requests: where they begin and end, GET_ID. VIRTIO 1.2 §5.2.6. */
 #include "blk_priv.h"
 #include <errno.h>
 #include <string.h>
@@ -11,13 +11,6 @@ bool blk_in_bounds(const struct blk *b, uint64_t sector, uint64_t bytes, uint64_
 		return false;
 	*off = sector * BLK_SECTOR; /* cannot overflow: the capacity in bytes does not */
 	return true;
-}
-
-bool blk_is_write_through(const struct blk_queue *bq)
-{
-	if (!blk_has(bq, VIRTIO_BLK_F_FLUSH)) /* VIRTIO 1.2 §5.2.6.2: nobody would ever flush */
-		return true;
-	return !atomic_load_explicit(&bq->b->is_writeback, memory_order_relaxed);
 }
 
 bool blk_may_retry(struct blk_req *r, int32_t res)
@@ -44,58 +37,6 @@ static void blk_get_id(struct blk_req *r)
 	blk_copy_to_data(r, r->bq->b->serial, n);
 	r->done = n;
 	blk_finish(r, VIRTIO_BLK_S_OK);
-}
-
-static void blk_sync_done(struct reactor_op *op, int32_t res)
-{
-	struct blk_queue *bq = container_of(op, struct blk_queue, sync_op);
-	struct blk *b = bq->b;
-	if (res == -EINTR) {
-		reactor_fdatasync(blk_reactor(bq), op, b->file.fd);
-		return;
-	}
-	/*
-	 * The kernel reports a failed write-back once, and drops the pages: a later fdatasync that
-	 * succeeds says nothing about them. With O_DIRECT there are no such pages.
-	 */
-	if (res < 0 && !b->file.is_direct)
-		atomic_store_explicit(&b->has_lost_data, true, memory_order_relaxed);
-	bool ok = res >= 0 && !atomic_load_explicit(&b->has_lost_data, memory_order_relaxed);
-	struct list *n;
-	while ((n = list_pop_front(&bq->sync_now)))
-		blk_finish(container_of(n, struct blk_req, link),
-			   ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
-	bq->sync_busy = false;
-	blk_sync_start(bq);
-	vworker_release(&bq->wq);
-}
-
-void blk_sync_start(struct blk_queue *bq)
-{
-	if (bq->sync_busy || !bq->sync_wanted)
-		return;
-	struct list *n;
-	while ((n = list_pop_front(&bq->sync_next)))
-		list_push_back(&bq->sync_now, n);
-	bq->sync_wanted = false;
-	bq->sync_busy = true;
-	bq->sync_op.done = blk_sync_done;
-	vworker_hold(&bq->wq);
-	reactor_fdatasync(blk_reactor(bq), &bq->sync_op, bq->b->file.fd);
-}
-
-void blk_sync_then_finish(struct blk_req *r)
-{
-	list_push_back(&r->bq->sync_next, &r->link);
-	r->bq->sync_wanted = true;
-}
-
-static void blk_flush(struct blk_req *r)
-{
-	if (r->bq->b->is_readonly || blk_is_null(r->bq->b))
-		blk_finish(r, VIRTIO_BLK_S_OK); /* nothing was written */
-	else
-		blk_sync_then_finish(r); /* blk_serve() starts one for all flushes of the pass */
 }
 
 static void blk_dispatch(struct blk_req *r)
@@ -185,15 +126,6 @@ static int blk_begin(struct blk_queue *bq, struct vq *q, struct vq_chain *c)
 	}
 	blk_dispatch(r);
 	return 0;
-}
-
-/* The driver switched the write cache off: what it still held has to get out, once. */
-static void blk_follow_cache_mode(struct blk_queue *bq)
-{
-	bool is_through = blk_is_write_through(bq);
-	if (is_through && !bq->was_write_through && !bq->b->is_readonly && !blk_is_null(bq->b))
-		bq->sync_wanted = true;
-	bq->was_write_through = is_through;
 }
 
 /* The next requests: how many, or why there are none. With limits one at a time. */

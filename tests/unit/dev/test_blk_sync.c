@@ -1,0 +1,125 @@
+/* test_blk_sync.c - what is on stable storage when: flush and the cache mode. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <sys/uio.h>
+#include "disk.h"
+
+static void flushes_share_a_sync_that_starts_after_them(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	fake_held = 1u << FAKE_SYNC;
+	unsigned a = disk_ask(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	unsigned b = disk_ask(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	fake_passes(3);
+	assert_int_equal(fake_asked(FAKE_SYNC), 1); /* one for both */
+	unsigned c = disk_ask(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	unsigned d = disk_ask(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	fake_passes(3);
+	assert_int_equal(fake_asked(FAKE_SYNC), 1); /* the one under way may have passed them by */
+	assert_int_equal(disk_status(f, a), 0xff);
+	fake_held = 0;
+	fake_pass();
+	assert_int_equal(disk_status(f, a), VIRTIO_BLK_S_OK);
+	assert_int_equal(disk_status(f, b), VIRTIO_BLK_S_OK);
+	assert_int_equal(disk_status(f, c), 0xff);
+	assert_int_equal(fake_asked(FAKE_SYNC), 2);
+	fake_pass();
+	assert_int_equal(disk_status(f, c), VIRTIO_BLK_S_OK);
+	assert_int_equal(disk_status(f, d), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_asked(FAKE_SYNC), 2);
+}
+
+static void lost_writes_are_not_forgotten(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	FAKE_PLAN(FAKE_SYNC, -EINTR);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
+	FAKE_PLAN(FAKE_SYNC, -EIO);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+}
+
+static void without_flush_every_write_is_durable(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL & ~BIT(VIRTIO_BLK_F_FLUSH));
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, RWF_DSYNC);
+	uint8_t wce = 7;
+	vdev_config_read(f->v.dev, offsetof(struct virtio_blk_config, wce), &wce, 1);
+	assert_int_equal(wce, 0);
+}
+
+static void the_driver_may_switch_the_cache_off(void **state)
+{
+	struct disk *f = *state;
+	const uint32_t at = offsetof(struct virtio_blk_config, wce);
+	uint8_t wce = 7;
+	disk_up(f, DISK_ALL);
+	vdev_config_read(f->v.dev, at, &wce, 1);
+	assert_int_equal(wce, 1);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, 0);
+	vdev_config_write(f->v.dev, at, &(uint8_t){ 0 }, 1);
+	vdev_config_read(f->v.dev, at, &wce, 1);
+	assert_int_equal(wce, 0);
+	assert_int_equal(fake_asked(FAKE_SYNC), 0);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_asked(FAKE_SYNC), 1); /* for what was written before */
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, RWF_DSYNC);
+	assert_int_equal(fake_asked(FAKE_SYNC), 1);
+	/* a reset brings the cache back */
+	drive_reset(&f->v);
+	drive_up(&f->v, DISK_ALL & ~BIT(VIRTIO_BLK_F_CONFIG_WCE));
+	vdev_config_write(f->v.dev, at, &(uint8_t){ 0 }, 1); /* not negotiated: ignored */
+	f->nr = 0;
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, 0);
+}
+
+/* wce=off: write-through after each reset, whatever the driver knows of caches. */
+static void a_cache_may_be_off_from_the_start(void **state)
+{
+	struct disk *f = *state;
+	const uint32_t at = offsetof(struct virtio_blk_config, wce);
+	uint8_t wce = 1;
+	f->cfg.is_write_through = true;
+	disk_up(f, DISK_ALL & ~BIT(VIRTIO_BLK_F_CONFIG_WCE));
+	vdev_config_read(f->v.dev, at, &wce, 1);
+	assert_int_equal(wce, 0);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, RWF_DSYNC);
+	drive_reset(&f->v);
+	drive_up(&f->v, DISK_ALL);
+	f->nr = 0;
+	vdev_config_write(f->v.dev, at, &(uint8_t){ 1 }, 1);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, 0); /* the driver switched it on */
+	drive_reset(&f->v);
+	drive_up(&f->v, DISK_ALL);
+	f->nr = 0;
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, RWF_DSYNC);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, disk_setup, disk_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(flushes_share_a_sync_that_starts_after_them),
+		T(lost_writes_are_not_forgotten),
+		T(without_flush_every_write_is_durable),
+		T(the_driver_may_switch_the_cache_off),
+		T(a_cache_may_be_off_from_the_start),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
