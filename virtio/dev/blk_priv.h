@@ -62,12 +62,19 @@ struct blk_queue {
 	struct list sync_next;  /* flushes that wait for the next fdatasync */
 	struct list sync_now;   /* flushes the current one covers */
 	bool sync_wanted, sync_busy;
+	bool sync_ok; /* the kernel says so of the current one, which may yet wait for others */
+	uint64_t sync_limit; /* those with tickets up to this one */
 	struct reactor_op sync_op;
+	struct reactor_msg sync_msg; /* one of them has ended */
 	uint8_t *bounces; /* BLK_NR_BOUNCES buffers, untouched until needed; NULL: no O_DIRECT */
 	uint32_t free_bounces; /* bit mask */
 	struct list bounce_wait;
 	struct reactor_op limit_op;
 	bool is_limit_waiting; /* limit_op is in flight, the queue is parked */
+	/* written by the worker, read by others; see blk_sync.c */
+	_Atomic uint64_t sync_ticket; /* of the fdatasync under way; 0: none */
+	/* any worker */
+	_Atomic bool is_sync_waiting; /* sync_msg, please */
 };
 
 /* What one limit has left; see blk_limit.c. Any thread. */
@@ -95,6 +102,7 @@ struct blk {
 	_Atomic bool is_writeback;   /* what the driver chose by CONFIG_WCE */
 	_Atomic bool is_limited;
 	_Atomic bool has_lost_data; /* an fdatasync failed: what was cached may be gone for good */
+	_Atomic uint64_t sync_tickets; /* given out so far: one for each fdatasync */
 	struct blk_bucket ops_bucket CACHE_ALIGNED, bytes_bucket;
 };
 

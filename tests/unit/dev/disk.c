@@ -104,6 +104,17 @@ unsigned disk_ask(struct disk *f, uint32_t type, uint64_t sector, uint64_t addr,
 	return n;
 }
 
+unsigned disk_ask_flush(struct disk *f, uint16_t idx)
+{
+	unsigned n = f->nr++;
+	struct drive_seg s[2] = { { DISK_HEADER(n), 16 }, { DISK_STATUS(n), 1 } };
+	disk_put_header(f, DISK_HEADER(n), VIRTIO_BLK_T_FLUSH, 0);
+	f->v.ram[DISK_STATUS(n)] = 0xff;
+	drive_offer(&f->v, idx, s, 1, 1);
+	drive_kick(&f->v, idx);
+	return n;
+}
+
 uint8_t disk_status(const struct disk *f, unsigned n)
 {
 	return f->v.ram[DISK_STATUS(n)];

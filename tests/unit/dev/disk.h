@@ -45,6 +45,8 @@ void disk_put_header(struct disk *f, uint64_t addr, uint32_t type, uint64_t sect
 void disk_put_range(struct disk *f, unsigned i, uint64_t sector, uint32_t nr, uint32_t flags);
 /* Offer a request in the usual form; its number. */
 unsigned disk_ask(struct disk *f, uint32_t type, uint64_t sector, uint64_t addr, uint32_t len);
+/* A FLUSH on queue @idx. */
+unsigned disk_ask_flush(struct disk *f, uint16_t idx);
 /* 0xff: not answered yet. */
 uint8_t disk_status(const struct disk *f, unsigned n);
 /* The same, to its end; returns the status. */

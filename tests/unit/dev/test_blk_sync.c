@@ -46,6 +46,67 @@ static void lost_writes_are_not_forgotten(void **state)
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
 }
 
+/* Flushes on the queues 0 and 1, whose syncs are both under way. */
+static void two_flushes(struct disk *f, unsigned n[2])
+{
+	f->cfg.nr_queues = 2;
+	disk_up(f, DISK_ALL);
+	fake_held = 1u << FAKE_SYNC;
+	n[0] = disk_ask_flush(f, 0);
+	n[1] = disk_ask_flush(f, 1);
+	fake_passes(3);
+	assert_int_equal(fake_waiting(FAKE_SYNC), 2);
+	fake_held = 0;
+}
+
+/* The kernel tells of it once, whoever asks first: pages of queue 0 may be what queue 1 lost. */
+static void an_error_counts_for_all_syncs_it_overlaps(void **state)
+{
+	struct disk *f = *state;
+	unsigned n[2];
+	two_flushes(f, n);
+	FAKE_PLAN(FAKE_SYNC, 0, -EIO);
+	fake_passes(5);
+	assert_int_equal(disk_status(f, n[1]), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(disk_status(f, n[0]), VIRTIO_BLK_S_IOERR);
+}
+
+static void a_good_sync_waits_for_those_that_began_before_its_end(void **state)
+{
+	struct disk *f = *state;
+	unsigned n[2];
+	two_flushes(f, n);
+	FAKE_PLAN(FAKE_SYNC, 0, -EINTR, -EINTR); /* the other one's takes its time */
+	fake_passes(2);
+	assert_int_equal(disk_status(f, n[0]), 0xff);
+	assert_int_equal(disk_status(f, n[1]), 0xff);
+	fake_passes(2);
+	assert_int_equal(disk_status(f, n[0]), VIRTIO_BLK_S_OK);
+	assert_int_equal(disk_status(f, n[1]), VIRTIO_BLK_S_OK);
+	/* those that begin later are nobody's business */
+	FAKE_PLAN(FAKE_SYNC, 0, -EIO);
+	unsigned a = disk_ask_flush(f, 0);
+	fake_passes(2);
+	assert_int_equal(disk_status(f, a), VIRTIO_BLK_S_OK);
+	a = disk_ask_flush(f, 1);
+	fake_passes(2);
+	assert_int_equal(disk_status(f, a), VIRTIO_BLK_S_IOERR);
+}
+
+static void a_queue_may_stop_while_its_sync_waits_for_another(void **state)
+{
+	struct disk *f = *state;
+	unsigned n[2];
+	two_flushes(f, n);
+	FAKE_PLAN(FAKE_SYNC, 0, -EINTR, -EINTR);
+	fake_pass();
+	vdev_queue_reset(f->v.dev, 0);
+	fake_pass();
+	assert_true(vdev_queue_resetting(f->v.dev, 0));
+	drive_until(&f->v, !vdev_queue_resetting(f->v.dev, 0));
+	assert_int_equal(disk_status(f, n[0]), VIRTIO_BLK_S_OK);
+}
+
 static void without_flush_every_write_is_durable(void **state)
 {
 	struct disk *f = *state;
@@ -117,6 +178,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(flushes_share_a_sync_that_starts_after_them),
 		T(lost_writes_are_not_forgotten),
+		T(an_error_counts_for_all_syncs_it_overlaps),
+		T(a_good_sync_waits_for_those_that_began_before_its_end),
+		T(a_queue_may_stop_while_its_sync_waits_for_another),
 		T(without_flush_every_write_is_durable),
 		T(the_driver_may_switch_the_cache_off),
 		T(a_cache_may_be_off_from_the_start),
