@@ -47,6 +47,7 @@ struct blk_req {
 	uint8_t *bounce;           /* NULL: none */
 	struct iovec one;          /* what a bounced step, or one that writes zeroes, moves */
 	uint64_t zero_left;        /* bytes of the current range still to be zeroed by writing */
+	uint32_t losses;           /* blk.losses before the first of its data was written */
 };
 
 struct blk_queue {
@@ -101,7 +102,7 @@ struct blk {
 	_Atomic uint64_t size_bytes; /* of the file; the guest's last sectors may lie past it */
 	_Atomic bool is_writeback;   /* what the driver chose by CONFIG_WCE */
 	_Atomic bool is_limited;
-	_Atomic bool has_lost_data; /* an fdatasync failed: what was cached may be gone for good */
+	_Atomic uint32_t losses; /* fdatasyncs that failed: what was cached may be gone for good */
 	_Atomic uint64_t sync_tickets; /* given out so far: one for each fdatasync */
 	struct blk_bucket ops_bucket CACHE_ALIGNED, bytes_bucket;
 };
@@ -137,10 +138,10 @@ bool blk_may_retry(struct blk_req *r, int32_t res);
 void blk_flush(struct blk_req *r);
 /* Must a completed write be on stable storage? */
 bool blk_is_write_through(const struct blk_queue *bq);
+/* @r has written all it was to: finish it, well, if it must then once that is stable. */
+void blk_finish_written(struct blk_req *r);
 /* The driver switched the write cache off: what it still held has to get out, once. */
 void blk_follow_cache_mode(struct blk_queue *bq);
-/* Finish @r, well, after an fdatasync that starts later than now. */
-void blk_sync_then_finish(struct blk_req *r);
 /* Start that fdatasync, unless one is under way: then it follows. */
 void blk_sync_start(struct blk_queue *bq);
 

@@ -119,6 +119,7 @@ static int blk_begin(struct blk_queue *bq, struct vq *q, struct vq_chain *c)
 	r->sector = le64_get(h.sector);
 	if (r->type == VIRTIO_BLK_T_OUT || r->type == VIRTIO_BLK_T_DISCARD ||
 	    r->type == VIRTIO_BLK_T_WRITE_ZEROES) {
+		r->losses = atomic_load_explicit(&bq->b->losses, memory_order_relaxed);
 		r->left = c->out_bytes - (uint32_t)sizeof(h);
 		r->iov = c->iov;
 		r->nr_iov = c->nr_out;

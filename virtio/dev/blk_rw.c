@@ -151,7 +151,9 @@ static void blk_rw_done(struct reactor_op *op, int32_t res)
 		blk_copy_to_data(r, r->bounce, n);
 	blk_advance(r, n);
 	r->retries = 0;
-	if (!r->left)
+	if (!r->left && r->type == VIRTIO_BLK_T_OUT && !f->is_direct)
+		blk_finish_written(r);
+	else if (!r->left)
 		blk_rw_finish(r, VIRTIO_BLK_S_OK);
 	else if (!n || !is_aligned(r->off, f->io_align))
 		blk_rw_past_end(r);
@@ -177,7 +179,7 @@ static void blk_rw_step(struct blk_req *r)
 	if (r->bounce)
 		blk_copy_from_data(r, 0, r->bounce, r->one.iov_len);
 	const struct afile *f = &r->bq->b->file;
-	if (blk_is_write_through(r->bq))
+	if (f->is_direct && blk_is_write_through(r->bq))
 		reactor_writev(rx, &r->op, fd, iov, nr, (int64_t)r->off, RWF_DSYNC);
 	else if (f->is_direct || f->is_blockdev)
 		reactor_writev(rx, &r->op, fd, iov, nr, (int64_t)r->off, 0);

@@ -5,7 +5,9 @@
  * The kernel reports a failed write-back once for an open file, to whoever asks first, and drops
  * the pages: a later fdatasync that succeeds says nothing about them, nor does one that was under
  * way at the same time, for another queue. So a sync that went well waits for all that had begun
- * before it ended; each has a ticket while it is under way. With O_DIRECT there are no such pages.
+ * before it ended; each has a ticket while it is under way. For the same reason a write that has to
+ * be stable is no RWF_DSYNC, which could fail for others, but waits for a sync. With O_DIRECT there
+ * are no such pages, and no such worries.
  */
 #include "blk_priv.h"
 #include <errno.h>
@@ -51,12 +53,14 @@ static void blk_sync_tell(struct blk *b)
 
 static void blk_sync_finish(struct blk_queue *bq)
 {
-	/* relaxed: whoever set it gave its ticket back after that */
-	bool ok = bq->sync_ok && !atomic_load_explicit(&bq->b->has_lost_data, memory_order_relaxed);
+	/* relaxed: whoever counted one gave its ticket back after that */
+	uint32_t losses = atomic_load_explicit(&bq->b->losses, memory_order_relaxed);
 	struct list *n;
-	while ((n = list_pop_front(&bq->sync_now)))
-		blk_finish(container_of(n, struct blk_req, link),
-			   ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	while ((n = list_pop_front(&bq->sync_now))) {
+		struct blk_req *r = container_of(n, struct blk_req, link);
+		bool ok = bq->sync_ok && r->losses == losses;
+		blk_finish(r, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	}
 	bq->sync_busy = false;
 	blk_sync_start(bq);
 	vworker_release(&bq->wq);
@@ -85,7 +89,7 @@ static void blk_sync_done(struct reactor_op *op, int32_t res)
 		return;
 	}
 	if (res < 0 && !b->file.is_direct)
-		atomic_store_explicit(&b->has_lost_data, true, memory_order_relaxed);
+		atomic_fetch_add_explicit(&b->losses, 1, memory_order_relaxed);
 	bq->sync_ok = res >= 0;
 	/* seq_cst: as in blk_sync_tell() */
 	atomic_store_explicit(&bq->sync_ticket, 0, memory_order_seq_cst);
@@ -114,14 +118,26 @@ void blk_sync_start(struct blk_queue *bq)
 	reactor_fdatasync(blk_reactor(bq), &bq->sync_op, bq->b->file.fd);
 }
 
-void blk_sync_then_finish(struct blk_req *r)
+/* Finish @r after an fdatasync that starts later than now. */
+static void blk_sync_then_finish(struct blk_req *r)
 {
 	list_push_back(&r->bq->sync_next, &r->link);
 	r->bq->sync_wanted = true;
 }
 
+void blk_finish_written(struct blk_req *r)
+{
+	if (blk_is_null(r->bq->b) || !blk_is_write_through(r->bq)) {
+		blk_finish(r, VIRTIO_BLK_S_OK);
+		return;
+	}
+	blk_sync_then_finish(r);
+	blk_sync_start(r->bq);
+}
+
 void blk_flush(struct blk_req *r)
 {
+	r->losses = 0; /* it stands for all that was ever written */
 	if (r->bq->b->is_readonly || blk_is_null(r->bq->b))
 		blk_finish(r, VIRTIO_BLK_S_OK); /* nothing was written */
 	else

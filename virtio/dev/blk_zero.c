@@ -125,13 +125,10 @@ static void blk_ranges_go_on(struct blk_req *r)
 			return;
 		}
 	}
-	if (r->type == VIRTIO_BLK_T_WRITE_ZEROES && !blk_is_null(r->bq->b) &&
-	    blk_is_write_through(r->bq)) {
-		blk_sync_then_finish(r);
-		blk_sync_start(r->bq);
-		return;
-	}
-	blk_finish(r, VIRTIO_BLK_S_OK);
+	if (r->type == VIRTIO_BLK_T_WRITE_ZEROES)
+		blk_finish_written(r);
+	else
+		blk_finish(r, VIRTIO_BLK_S_OK);
 }
 
 /* Nothing is touched unless every range is in order. */

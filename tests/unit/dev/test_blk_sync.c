@@ -107,15 +107,52 @@ static void a_queue_may_stop_while_its_sync_waits_for_another(void **state)
 	assert_int_equal(disk_status(f, n[0]), VIRTIO_BLK_S_OK);
 }
 
+/* A write of a sector, and how many syncs it took. */
+static unsigned syncs_of_a_write(struct disk *f)
+{
+	unsigned before = fake_asked(FAKE_SYNC);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	return fake_asked(FAKE_SYNC) - before;
+}
+
 static void without_flush_every_write_is_durable(void **state)
 {
 	struct disk *f = *state;
 	disk_up(f, DISK_ALL & ~BIT(VIRTIO_BLK_F_FLUSH));
-	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(fake_last.flags, RWF_DSYNC);
+	fake_held = 1u << FAKE_SYNC;
+	unsigned n = disk_ask(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512);
+	fake_passes(5);
+	assert_int_equal(fake_waiting(FAKE_SYNC), 1);
+	assert_int_equal(disk_status(f, n), 0xff);
+	fake_held = 0;
+	(void)drive_wait(&f->v, 0, NULL);
+	assert_int_equal(disk_status(f, n), VIRTIO_BLK_S_OK);
 	uint8_t wce = 7;
 	vdev_config_read(f->v.dev, offsetof(struct virtio_blk_config, wce), &wce, 1);
 	assert_int_equal(wce, 0);
+}
+
+static void with_o_direct_a_write_is_durable_by_itself(void **state)
+{
+	struct disk *f = *state;
+	f->file.is_direct = true;
+	f->file.mem_align = f->file.io_align = 512;
+	disk_up(f, DISK_ALL & ~BIT(VIRTIO_BLK_F_FLUSH));
+	assert_int_equal(syncs_of_a_write(f), 0);
+	assert_int_equal(fake_last.flags, RWF_DSYNC);
+}
+
+/* A loss is no secret between a write and the sync that finds it. */
+static void a_durable_write_fails_alone_but_flushes_know(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	vdev_config_write(f->v.dev, offsetof(struct virtio_blk_config, wce), &(uint8_t){ 0 }, 1);
+	assert_int_equal(syncs_of_a_write(f), 1);
+	FAKE_PLAN(FAKE_SYNC, -EIO);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(syncs_of_a_write(f), 1);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
 }
 
 static void the_driver_may_switch_the_cache_off(void **state)
@@ -126,24 +163,19 @@ static void the_driver_may_switch_the_cache_off(void **state)
 	disk_up(f, DISK_ALL);
 	vdev_config_read(f->v.dev, at, &wce, 1);
 	assert_int_equal(wce, 1);
-	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(fake_last.flags, 0);
+	assert_int_equal(syncs_of_a_write(f), 0);
 	vdev_config_write(f->v.dev, at, &(uint8_t){ 0 }, 1);
 	vdev_config_read(f->v.dev, at, &wce, 1);
 	assert_int_equal(wce, 0);
 	assert_int_equal(fake_asked(FAKE_SYNC), 0);
-	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(fake_asked(FAKE_SYNC), 1); /* for what was written before */
-	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(fake_last.flags, RWF_DSYNC);
-	assert_int_equal(fake_asked(FAKE_SYNC), 1);
+	assert_int_equal(syncs_of_a_write(f), 2); /* one is for what was written before */
+	assert_int_equal(syncs_of_a_write(f), 1);
 	/* a reset brings the cache back */
 	drive_reset(&f->v);
 	drive_up(&f->v, DISK_ALL & ~BIT(VIRTIO_BLK_F_CONFIG_WCE));
 	vdev_config_write(f->v.dev, at, &(uint8_t){ 0 }, 1); /* not negotiated: ignored */
 	f->nr = 0;
-	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(fake_last.flags, 0);
+	assert_int_equal(syncs_of_a_write(f), 0);
 }
 
 /* wce=off: write-through after each reset, whatever the driver knows of caches. */
@@ -156,19 +188,16 @@ static void a_cache_may_be_off_from_the_start(void **state)
 	disk_up(f, DISK_ALL & ~BIT(VIRTIO_BLK_F_CONFIG_WCE));
 	vdev_config_read(f->v.dev, at, &wce, 1);
 	assert_int_equal(wce, 0);
-	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(fake_last.flags, RWF_DSYNC);
+	assert_int_equal(syncs_of_a_write(f), 1);
 	drive_reset(&f->v);
 	drive_up(&f->v, DISK_ALL);
 	f->nr = 0;
 	vdev_config_write(f->v.dev, at, &(uint8_t){ 1 }, 1);
-	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(fake_last.flags, 0); /* the driver switched it on */
+	assert_int_equal(syncs_of_a_write(f), 0); /* the driver switched it on */
 	drive_reset(&f->v);
 	drive_up(&f->v, DISK_ALL);
 	f->nr = 0;
-	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(fake_last.flags, RWF_DSYNC);
+	assert_int_equal(syncs_of_a_write(f), 1);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, disk_setup, disk_teardown)
@@ -182,6 +211,8 @@ int main(void)
 		T(a_good_sync_waits_for_those_that_began_before_its_end),
 		T(a_queue_may_stop_while_its_sync_waits_for_another),
 		T(without_flush_every_write_is_durable),
+		T(with_o_direct_a_write_is_durable_by_itself),
+		T(a_durable_write_fails_alone_but_flushes_know),
 		T(the_driver_may_switch_the_cache_off),
 		T(a_cache_may_be_off_from_the_start),
 	};
