@@ -189,6 +189,8 @@ static bool reactor_look_out(struct reactor *r)
 			return true;
 		cpu_relax();
 	}
+	if (unlikely(r->pool))
+		pool_enter(r, false); /* nobody else tells that a wait is over */
 	return false;
 }
 

@@ -218,6 +218,29 @@ static void a_poll_tells_what_is_ready(void **state)
 	close(j.fd);
 }
 
+/* One that never sleeps has no kernel to wake it: it has to look at what it waits for. */
+static void waits_end_while_it_looks_out(void **state)
+{
+	(void)state;
+	static struct uring_sys sys;
+	const struct reactor_config cfg = { .entries = 8, .spin_ns = REACTOR_SPIN_ALWAYS };
+	struct rig g;
+	struct wait_job poll = { .fd = eventfd(0, EFD_CLOEXEC) }, timeout = { .ns = 1000000 };
+	sys = uring_sys_real;
+	rig_make_with(&g, &cfg, &sys);
+	rig_start(&g);
+	rig_op_init(&poll.op);
+	rig_op_init(&timeout.op);
+	rig_call(&g, start_timeout, &timeout);
+	assert_int_equal(rig_result(&timeout.op), -ETIME);
+	rig_call(&g, start_poll, &poll);
+	usleep(1000); /* the passes for the message are over */
+	assert_int_equal(eventfd_write(poll.fd, 1), 0);
+	assert_int_equal(rig_result(&poll.op), POLLIN);
+	rig_end(&g);
+	close(poll.fd);
+}
+
 /* However late we look: the later one does not hold up the earlier, which was asked for after it.
  */
 static void a_timeout_passes_before_a_later_one(void **state)
@@ -486,6 +509,7 @@ int main(void)
 		cmocka_unit_test(an_error_goes_to_its_operation),
 		cmocka_unit_test(streams_wait_until_there_is_something),
 		cmocka_unit_test(a_poll_tells_what_is_ready),
+		cmocka_unit_test(waits_end_while_it_looks_out),
 		cmocka_unit_test(a_timeout_passes_before_a_later_one),
 		cmocka_unit_test(each_kind_of_wait_can_be_cancelled),
 		cmocka_unit_test(more_operations_than_entries_all_complete_once),
