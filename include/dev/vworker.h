@@ -70,7 +70,6 @@ struct vworker_queue {
 	uint16_t parked_at; /* ... with so many in flight */
 	bool is_stopping, is_finishing;
 	bool kick_armed; /* kick_op is in flight */
-	bool kick_polls; /* the eventfd is non-blocking: poll, then read */
 	unsigned holds;
 	uint64_t kick_count;
 	struct iovec kick_iov;

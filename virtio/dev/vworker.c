@@ -1,7 +1,6 @@
 /* vworker.c - worker threads: each owns a reactor and the virtqueues that were handed to it. */
 #include "dev/vworker.h"
 #include <errno.h>
-#include <poll.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -250,11 +249,7 @@ static void vworker_flush(struct reactor_source *s)
 static void vworker_wait_kick(struct vworker_queue *wq)
 {
 	wq->kick_armed = true;
-	if (wq->kick_polls)
-		reactor_poll_fd(wq->worker->reactor, &wq->kick_op, wq->setup.kick_fd, POLLIN);
-	else
-		reactor_readv(wq->worker->reactor, &wq->kick_op, wq->setup.kick_fd, &wq->kick_iov,
-			      1, -1);
+	reactor_readv(wq->worker->reactor, &wq->kick_op, wq->setup.kick_fd, &wq->kick_iov, 1, -1);
 }
 
 static bool vworker_arm(struct reactor_source *s)
@@ -279,22 +274,17 @@ static void vworker_kicked(struct reactor_op *op, int32_t res)
 {
 	struct vworker_queue *wq = container_of(op, struct vworker_queue, kick_op);
 	wq->kick_armed = false;
-	if (res == -EAGAIN)
-		wq->kick_polls = true;
-	else if (res < 0 && res != -ECANCELED && res != -EINTR)
-		vworker_kill(wq, "its doorbell cannot be read");
-	else if (res > 0)
+	if (res > 0)
 		vq_count_kick(wq->q);
-	if (res > 0 && wq->kick_polls &&
-	    read(wq->setup.kick_fd, &wq->kick_count, sizeof(wq->kick_count)) < 0)
-		BUG_ON(errno != EAGAIN); /* its only reader is this thread */
+	else if (res < 0 && res != -ECANCELED)
+		vworker_kill(wq, "its doorbell cannot be read");
 	vworker_check_stopped(wq);
 }
 
 static void vworker_on_start(struct reactor_msg *m)
 {
 	struct vworker_queue *wq = container_of(m, struct vworker_queue, start_msg);
-	wq->is_dead = wq->is_parked = wq->is_stopping = wq->is_finishing = wq->kick_polls = false;
+	wq->is_dead = wq->is_parked = wq->is_stopping = wq->is_finishing = false;
 	int err = vq_create(&wq->q, &wq->setup);
 	if (err) {
 		wq->q = NULL;

@@ -228,9 +228,8 @@ static bool fake_carry_out(const struct fake_op *o, int32_t *res)
 		*res = fake_poll(o, (short)o->flags);
 		return *res != -EAGAIN;
 	}
-	bool blocks = !(fcntl(o->fd, F_GETFL) & O_NONBLOCK);
-	if (o->kind == FAKE_READ && o->off == -1 && blocks && fake_poll(o, POLLIN) < 0)
-		return false;
+	if (o->kind == FAKE_READ && o->off == -1 && fake_poll(o, POLLIN) < 0)
+		return false; /* with O_NONBLOCK, too */
 	if (o->kind == FAKE_SYNC)
 		*res = fdatasync(o->fd) ? -errno : 0;
 	else if (o->kind == FAKE_ALLOC)
