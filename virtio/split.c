@@ -127,7 +127,8 @@ static ALWAYS_INLINE bool split_short_table(const struct vq *q, const struct vq_
 	    !vq_short_fits(q, w, d->addr, d->len))
 		return false;
 	t->desc = (const struct vring_desc *)(const void *)(w->base + d->addr);
-	t->nr = d->len / (uint32_t)sizeof(*t->desc);
+	/* no index leads further, and flags that are not expected must not look like one */
+	t->nr = min_u32(d->len / (uint32_t)sizeof(*t->desc), 1u << 16);
 	return true;
 }
 

@@ -385,6 +385,29 @@ static void an_indirect_table_may_lie_anywhere(void **state)
 	}
 }
 
+/* What the flags of its last buffer say is no index, even if the table goes so far. */
+static void an_indirect_table_may_be_of_any_length(void **state)
+{
+	(void)state;
+	enum { NR = 70000, FAR = 0x10000 };
+	const uint64_t at = 0x80000;
+	struct fixture f;
+	fixture_init(&f, 8, GUEST_FEATURES);
+	struct vring_desc *table = (struct vring_desc *)(void *)(f.guest.ram + at);
+	table[FAR] = (struct vring_desc){ htole64(BUF), htole32(8), htole16(VRING_DESC_F_WRITE),
+					  htole16(NR - FAR) };
+	for (unsigned i = 0; i < 2; i++) { /* the first makes the region known */
+		int id = add_long(&f, 2, at);
+		table[1].next = 0;
+		guest_desc(&f.gq, (uint16_t)id, at, 16 * NR, VRING_DESC_F_INDIRECT, 0);
+		struct vq_chain *c = pop_one(&f);
+		assert_int_equal(c->nr_out, 1);
+		assert_int_equal(c->nr_in, 1);
+		vq_push(f.q, c, 0);
+	}
+	fixture_fini(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +422,7 @@ int main(void)
 		cmocka_unit_test(too_many_long_chains_wait_for_a_push),
 		cmocka_unit_test(copies_respect_the_parts),
 		cmocka_unit_test(an_indirect_table_may_lie_anywhere),
+		cmocka_unit_test(an_indirect_table_may_be_of_any_length),
 		cmocka_unit_test(batches_come_out_in_order_whatever_is_in_them),
 	};
 	return cmocka_run_group_tests_name("virtio/queue", tests, NULL, NULL);
