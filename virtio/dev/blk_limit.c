@@ -40,6 +40,9 @@ static uint64_t blk_bucket_wait(const struct blk_bucket *k, uint64_t now_ns)
 {
 	uint64_t at = atomic_load_explicit(&k->earned_at_ns, memory_order_relaxed);
 	uint64_t until = now_ns + atomic_load_explicit(&k->burst_ns, memory_order_relaxed);
+	/* a limit may be lifted while somebody is charging it, and would come back for a while */
+	if (!atomic_load_explicit(&k->price, memory_order_relaxed))
+		return 0;
 	return at > until ? at - until : 0;
 }
 

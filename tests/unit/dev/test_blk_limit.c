@@ -7,6 +7,8 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 #include <time.h>
+#include "../../../virtio/dev/blk_priv.h"
+#include "base/clock.h"
 #include "disk.h"
 
 static unsigned nr_answered(struct disk *f, unsigned nr)
@@ -88,6 +90,19 @@ static void a_reset_does_not_wait_for_limits(void **state)
 	(void)drive_wait(&f->v, 0, NULL);
 }
 
+/* A worker that was charging it at that moment has had the last word. */
+static void a_limit_that_was_lifted_is_gone(void **state)
+{
+	struct disk *f = *state;
+	f->cfg.limits = (struct blk_limits){ .bytes_per_s = 1u << 30 };
+	disk_up(f, DISK_ALL);
+	struct blk *b = container_of(f->v.dev, struct blk, dev);
+	atomic_store(&b->ops_bucket.earned_at_ns, clock_ns() + 3600 * NSEC_PER_SEC);
+	(void)disk_ask(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512);
+	fake_passes(3);
+	assert_int_equal(disk_status(f, 0), VIRTIO_BLK_S_OK);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, disk_setup, disk_teardown)
 
 int main(void)
@@ -95,6 +110,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(limits_hold_and_waiting_is_free),
 		T(a_reset_does_not_wait_for_limits),
+		T(a_limit_that_was_lifted_is_gone),
 	};
 	int failed = cmocka_run_group_tests_name("descriptors in the ring", tests, NULL, NULL);
 	disk_use_indirect = true;
