@@ -110,6 +110,7 @@ static void ring_cancel_answered(struct reactor *r, const struct reactor_op *gon
 void ring_enter(struct reactor *r, bool wait)
 {
 	int err = 0;
+	bool has_more;
 	do {
 		op_start_backlog(r);
 		if (unlikely(r->cancels_wanted))
@@ -117,9 +118,10 @@ void ring_enter(struct reactor *r, bool wait)
 		if (!wait && !uring_has_queued(&r->ring) && !uring_wants_enter(&r->ring))
 			return;
 		reactor_count(&r->stats.enters);
-		/* with a backlog there is more to submit before we may sleep */
-		err = uring_enter(&r->ring, wait && list_is_empty(&r->backlog));
-	} while (!err && !list_is_empty(&r->backlog));
+		/* what found no entry has to be submitted before we may sleep */
+		has_more = !list_is_empty(&r->backlog) || r->cancels_wanted;
+		err = uring_enter(&r->ring, wait && !has_more);
+	} while (!err && has_more);
 	if (unlikely(err == -EAGAIN && !uring_has_completion(&r->ring))) {
 		struct timespec ts = { .tv_nsec = 100000 }; /* let the kernel find memory */
 		(void)nanosleep(&ts, NULL);

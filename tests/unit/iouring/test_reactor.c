@@ -398,6 +398,46 @@ static void many_are_cancelled_wherever_they_are(void **state)
 	free(m);
 }
 
+/* Enters that find no memory, while there are any left. */
+static _Atomic int failing_enters;
+
+static int enter_without_memory(unsigned fd, unsigned submit, unsigned wait_for, unsigned flags)
+{
+	if (atomic_load(&failing_enters) > 0 && atomic_fetch_sub(&failing_enters, 1) > 0)
+		return -EAGAIN;
+	return uring_sys_real.enter(fd, submit, wait_for, flags);
+}
+
+#define FULL 7 /* waits, and the mailbox: all entries */
+
+static void start_and_cancel_full(struct reactor *r, void *arg)
+{
+	struct many *m = arg;
+	for (unsigned i = 0; i < FULL; i++)
+		reactor_poll_fd(r, &m->ops[i].op, m->fd, POLLIN);
+	for (unsigned i = 0; i < FULL; i++)
+		reactor_cancel(r, &m->ops[i].op);
+	atomic_store(&failing_enters, 2); /* of this pass and the next: then it may sleep */
+}
+
+static void it_does_not_sleep_on_cancels_without_an_entry(void **state)
+{
+	(void)state;
+	struct uring_sys sys = uring_sys_real;
+	const struct reactor_config cfg = { .entries = FULL + 1 };
+	struct rig g;
+	struct many *m = many_new(eventfd(0, EFD_CLOEXEC));
+	sys.enter = enter_without_memory;
+	rig_make_with(&g, &cfg, &sys);
+	rig_start(&g);
+	rig_call(&g, start_and_cancel_full, m);
+	for (unsigned i = 0; i < FULL; i++)
+		assert_int_equal(rig_result(&m->ops[i]), -ECANCELED);
+	rig_end(&g);
+	close(m->fd);
+	free(m);
+}
+
 /* --- stopping --- */
 
 struct stop_job {
@@ -515,6 +555,7 @@ int main(void)
 		cmocka_unit_test(more_operations_than_entries_all_complete_once),
 		cmocka_unit_test(more_completions_than_the_ring_holds_are_not_lost),
 		cmocka_unit_test(many_are_cancelled_wherever_they_are),
+		cmocka_unit_test(it_does_not_sleep_on_cancels_without_an_entry),
 		cmocka_unit_test(stopping_finishes_file_io_and_cancels_waits),
 		cmocka_unit_test(a_wait_that_starts_while_stopping_is_refused),
 		cmocka_unit_test(what_was_started_before_the_loop_runs_in_it),
