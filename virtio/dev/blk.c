@@ -260,6 +260,7 @@ static void blk_init_back_end(struct blk *b, const struct blk_config *cfg)
 	atomic_init(&b->size_bytes, bytes);
 	atomic_init(&b->capacity_sectors, blk_capacity(b, bytes));
 	atomic_init(&b->is_writeback, !cfg->is_write_through);
+	atomic_init(&b->has_dirtied, false);
 	atomic_init(&b->losses, 0);
 }
 

@@ -102,7 +102,8 @@ struct blk {
 	_Atomic uint64_t size_bytes; /* of the file; the guest's last sectors may lie past it */
 	_Atomic bool is_writeback;   /* what the driver chose by CONFIG_WCE */
 	_Atomic bool is_limited;
-	_Atomic uint32_t losses; /* fdatasyncs that failed: what was cached may be gone for good */
+	_Atomic bool has_dirtied; /* O_DIRECT, and yet there may be dirty pages: blk_zero.c */
+	_Atomic uint32_t losses;  /* fdatasyncs that failed: what was cached may be gone for good */
 	_Atomic uint64_t sync_tickets; /* given out so far: one for each fdatasync */
 	struct blk_bucket ops_bucket CACHE_ALIGNED, bytes_bucket;
 };
@@ -113,6 +114,12 @@ uint64_t blk_capacity(const struct blk *b, uint64_t bytes);
 static inline bool blk_is_null(const struct blk *b)
 {
 	return b->file.fd < 0;
+}
+
+/* May pages of the image be dirty in the host's cache? */
+static inline bool blk_is_cached(const struct blk *b)
+{
+	return !b->file.is_direct || atomic_load_explicit(&b->has_dirtied, memory_order_relaxed);
 }
 
 static inline struct reactor *blk_reactor(const struct blk_queue *bq)

@@ -7,7 +7,7 @@
  * way at the same time, for another queue. So a sync that went well waits for all that had begun
  * before it ended; each has a ticket while it is under way. For the same reason a write that has to
  * be stable is no RWF_DSYNC, which could fail for others, but waits for a sync. With O_DIRECT there
- * are no such pages, and no such worries.
+ * are no such pages, and no such worries, unless a range was zeroed that is not of whole blocks.
  */
 #include "blk_priv.h"
 #include <errno.h>
@@ -88,15 +88,15 @@ static void blk_sync_done(struct reactor_op *op, int32_t res)
 		reactor_fdatasync(blk_reactor(bq), op, b->file.fd);
 		return;
 	}
-	if (res < 0 && !b->file.is_direct)
+	if (res < 0 && blk_is_cached(b))
 		atomic_fetch_add_explicit(&b->losses, 1, memory_order_relaxed);
 	bq->sync_ok = res >= 0;
 	/* seq_cst: as in blk_sync_tell() */
 	atomic_store_explicit(&bq->sync_ticket, 0, memory_order_seq_cst);
 	blk_sync_tell(b);
-	bq->sync_limit = b->file.is_direct
-				 ? 0
-				 : atomic_load_explicit(&b->sync_tickets, memory_order_seq_cst);
+	bq->sync_limit = blk_is_cached(b)
+				 ? atomic_load_explicit(&b->sync_tickets, memory_order_seq_cst)
+				 : 0;
 	blk_sync_settle(bq);
 }
 

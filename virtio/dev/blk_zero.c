@@ -103,6 +103,9 @@ static void blk_range_start(struct blk_req *r, bool may_unmap)
 		blk_range_write(r);
 		return;
 	}
+	/* of a block that goes in part, file systems zero that part in the page cache */
+	if (!f->is_blockdev && !is_aligned(r->off | r->zero_left, f->block_bytes))
+		atomic_store_explicit(&r->bq->b->has_dirtied, true, memory_order_relaxed);
 	r->op.done = blk_range_allocated;
 	reactor_fallocate(blk_reactor(r->bq), &r->op, f->fd,
 			  FALLOC_FL_KEEP_SIZE |
