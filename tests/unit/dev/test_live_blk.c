@@ -288,6 +288,14 @@ static void four_queues_on_three_workers(void **state)
 	play(f, false);
 }
 
+static void four_queues_without_a_write_cache(void **state)
+{
+	struct fixture *f = *state;
+	start_block(f, false);
+	vdev_config_write(f->v.dev, offsetof(struct virtio_blk_config, wce), &(uint8_t){ 0 }, 1);
+	play(f, false);
+}
+
 static void four_queues_past_the_page_cache(void **state)
 {
 	struct fixture *f = *state;
@@ -375,13 +383,10 @@ static void a_full_host_fails_the_write_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(four_queues_on_a_cached_file),
-		T(four_queues_indirect),
-		T(four_queues_on_three_workers),
-		T(four_queues_past_the_page_cache),
-		T(four_queues_past_the_page_cache_unaligned),
-		T(resets_in_the_middle_of_everything),
-		T(a_full_host_fails_the_write_alone),
+		T(four_queues_on_a_cached_file),       T(four_queues_indirect),
+		T(four_queues_on_three_workers),       T(four_queues_without_a_write_cache),
+		T(four_queues_past_the_page_cache),    T(four_queues_past_the_page_cache_unaligned),
+		T(resets_in_the_middle_of_everything), T(a_full_host_fails_the_write_alone),
 	};
 	rcu_enter_thread();
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
