@@ -215,6 +215,33 @@ void afile_close(struct afile *f)
 	*f = (struct afile){ .fd = -1 };
 }
 
+/* Where no image has pages that could be waited for. */
+#define AFILE_NOWHERE (1ll << 62)
+
+static int afile_ask_witness(int fd)
+{
+	return sync_file_range(fd, AFILE_NOWHERE, 1, SYNC_FILE_RANGE_WAIT_BEFORE) ? -errno : 0;
+}
+
+int afile_witness(const struct afile *f, int *out)
+{
+	char path[48];
+	(void)snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", f->fd); /* fits */
+	CLEANUP(fd_cleanup) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	int err = afile_ask_witness(fd); /* the first time may tell of a loss before it was there */
+	if (err == -ENOSYS || err == -EINVAL || err == -EPERM)
+		return -EOPNOTSUPP;
+	*out = take_fd(fd);
+	return 0;
+}
+
+bool afile_saw_loss(int witness)
+{
+	return afile_ask_witness(witness) != 0;
+}
+
 int afile_size(const struct afile *f, uint64_t *out)
 {
 	if (f->is_blockdev)

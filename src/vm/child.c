@@ -24,11 +24,13 @@ static unsigned child_keep(void *ctx, int *fds, unsigned max)
 {
 	const struct vm *vm = ctx;
 	unsigned nr = 0;
-	for (unsigned i = 0; i < vm->c->nr_disks && nr < max; i++) {
+	for (unsigned i = 0; i < vm->c->nr_disks && nr + 1 < max; i++) {
 		if (vm->files.places[i] >= 0)
 			fds[nr++] = vm->files.places[i];
 		else if (vm->files.disk_is_open[i])
 			fds[nr++] = vm->files.disks[i].fd;
+		if (vm->files.witnesses[i] >= 0)
+			fds[nr++] = vm->files.witnesses[i];
 	}
 	return nr;
 }
@@ -68,6 +70,24 @@ static void child_begin(void *ctx)
 			!sandbox_enter(SANDBOX_ZYGOTE, false);
 }
 
+/*
+ * Has an earlier process been told, or died before it was, that what it had taken is lost? The lock
+ * is ours: none of them asks any more.
+ */
+static void child_look_for_loss(struct vm *vm, unsigned dev)
+{
+	struct vm_files *f = &vm->files;
+	char name[16];
+	if (f->witnesses[dev] >= 0 && !f->has_lost[dev] && afile_saw_loss(f->witnesses[dev])) {
+		f->has_lost[dev] = true;
+		child_name(vm, dev, name);
+		log_error("%s: the host could not store what an earlier process had taken: flushes "
+			  "fail; check the image's storage, and start anew",
+			  name);
+	}
+	f->disks[dev].has_lost = f->has_lost[dev];
+}
+
 /* What it found out about the image is left in vm->files, where the new process finds it. */
 static int child_open(void *ctx, unsigned dev, int *fd)
 {
@@ -78,6 +98,8 @@ static int child_open(void *ctx, unsigned dev, int *fd)
 	if (vm->files.places[dev] >= 0) {
 		int err = vm_disk_reopen(&vm->c->disks[dev], vm->files.places[dev], f);
 		*fd = err ? -1 : f->fd;
+		if (!err)
+			child_look_for_loss(vm, dev);
 		return err;
 	}
 	/* inherited, and not to be opened again: there is only this one */

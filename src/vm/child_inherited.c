@@ -84,6 +84,7 @@ static void inherit_disk(struct handover *h, const struct vm *vm, unsigned dev)
 	h->option = d->option;
 	h->text = d->text;
 	h->limits = vm->has_ordered_limits[dev] ? vm->ordered_limits[dev] : d->limits;
+	h->has_lost = vm->files.has_lost[dev];
 	h->has_cpus = d->cpus;
 	if (d->cpus)
 		h->cpus = *d->cpus;
@@ -133,6 +134,7 @@ static int inherited_image(struct vm *vm, const struct vm_config *config, struct
 	d.path = path;
 	if (vm_disk_open(&d, f))
 		return -EINVAL;
+	f->has_lost = h->has_lost;
 	fd_close(h->file); /* a duplicate is open */
 	c->file = f->fd;
 	return 0;

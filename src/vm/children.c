@@ -110,6 +110,7 @@ enum vm_status vm_zygote_build(struct vm *vm)
 		.ops = &child_ops, .ctx = vm, .nr_devices = nr, .names = list, .is_jailed = true
 	};
 	int err = zygote_create(&vm->zygote, &cfg);
+	vm_files_drop_witnesses(vm);
 	if (!err)
 		err = children_make(vm);
 	if (err)

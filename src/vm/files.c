@@ -225,6 +225,9 @@ static enum vm_status files_open_place(struct vm *vm, unsigned i)
 		afile_close(f);
 	if (!err && !st)
 		vm->files.places[i] = take_fd(place);
+	if (vm->files.places[i] >= 0 && !f->is_readonly &&
+	    afile_witness(f, &vm->files.witnesses[i]))
+		log_debug("%s: the host does not tell twice of a failed write", d->path);
 	return st;
 }
 
@@ -265,7 +268,7 @@ void vm_files_init(struct vm_files *f)
 	for (unsigned i = 0; i < VM_MAX_TABLES; i++)
 		f->tables[i] = -1;
 	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
-		f->places[i] = -1;
+		f->places[i] = f->witnesses[i] = -1;
 }
 
 enum vm_status vm_files_open(struct vm *vm)
@@ -284,8 +287,15 @@ enum vm_status vm_files_open(struct vm *vm)
 	return st;
 }
 
+void vm_files_drop_witnesses(struct vm *vm)
+{
+	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
+		fd_close(take_fd(vm->files.witnesses[i]));
+}
+
 void vm_files_close(struct vm *vm)
 {
+	vm_files_drop_witnesses(vm);
 	fd_close(vm->files.kernel);
 	fd_close(vm->files.initrd);
 	fd_close(vm->files.bios);

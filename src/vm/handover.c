@@ -31,10 +31,11 @@ static json_t *write_cpus(const struct handover *h)
 static json_t *write_disk(const struct handover *h)
 {
 	const struct blk_limits *l = &h->limits;
-	return json_pack("{s:i, s:i, s:s, s:s, s:[I, I, I, I], s:o}", "number", (int)h->number,
+	return json_pack("{s:i, s:i, s:s, s:s, s:[I, I, I, I], s:b, s:o}", "number", (int)h->number,
 			 "queues", (int)h->queues, "option", h->option, "text", h->text, "limits",
 			 (json_int_t)l->bytes_per_s, (json_int_t)l->burst_bytes,
-			 (json_int_t)l->ops_per_s, (json_int_t)l->burst_ops, "cpus", write_cpus(h));
+			 (json_int_t)l->ops_per_s, (json_int_t)l->burst_ops, "lost", h->has_lost,
+			 "cpus", write_cpus(h));
 }
 
 static json_t *write_console(const struct handover *h)
@@ -96,10 +97,10 @@ static int read_disk(struct handover *h, json_t *o)
 {
 	json_int_t l[4];
 	json_t *cpus;
-	int number, queues;
-	if (json_unpack(o, "{s:i, s:i, s:s, s:s, s:[I, I, I, I], s:o}", "number", &number, "queues",
-			&queues, "option", &h->option, "text", &h->text, "limits", &l[0], &l[1],
-			&l[2], &l[3], "cpus", &cpus) ||
+	int number, queues, has_lost = false; /* older programs do not say */
+	if (json_unpack(o, "{s:i, s:i, s:s, s:s, s:[I, I, I, I], s?b, s:o}", "number", &number,
+			"queues", &queues, "option", &h->option, "text", &h->text, "limits", &l[0],
+			&l[1], &l[2], &l[3], "lost", &has_lost, "cpus", &cpus) ||
 	    number < 0 || number >= VM_MAX_DISKS || queues < 1 || queues > VM_MAX_CPUS)
 		return -EPROTO;
 	for (size_t i = 0; i < ARRAY_SIZE(l); i++)
@@ -107,6 +108,7 @@ static int read_disk(struct handover *h, json_t *o)
 			return -EPROTO;
 	h->number = (unsigned)number;
 	h->queues = (unsigned)queues;
+	h->has_lost = has_lost;
 	h->limits = (struct blk_limits){ .bytes_per_s = (uint64_t)l[0],
 					 .burst_bytes = (uint64_t)l[1],
 					 .ops_per_s = (uint64_t)l[2],

@@ -36,6 +36,7 @@ struct handover {
 	unsigned number, queues;   /* "block3"; how many queues unless the user says */
 	const char *option, *text; /* of the user */
 	struct blk_limits limits;  /* as they are now */
+	bool has_lost;             /* struct afile */
 	bool has_cpus;
 	cpu_set_t cpus; /* where its workers are, chosen by the user or for it */
 	/* consoles */

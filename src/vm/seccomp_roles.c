@@ -77,6 +77,7 @@ static const struct syscall_rule zygote_rules[] = {
 #endif
 	SYSCALL(pread64),
 	SYSCALL(lseek),
+	SYSCALL(sync_file_range),
 	SYSCALL_IF(ioctl, 1, BLKROGET),
 	SYSCALL_IF(ioctl, 1, BLKSSZGET),
 	SYSCALL_IF(ioctl, 1, BLKPBSZGET),

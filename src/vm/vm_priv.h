@@ -53,6 +53,8 @@ struct vm_files {
 	bool disk_is_open[VM_MAX_DISKS];
 	bool shares_inherited;    /* others have inherited images too: they are not opened anew */
 	int places[VM_MAX_DISKS]; /* O_PATH of those that other processes open; -1: none */
+	int witnesses[VM_MAX_DISKS]; /* of what these processes may lose; -1: none */
+	bool has_lost[VM_MAX_DISKS]; /* one of them has */
 };
 
 /* Main's side of a device's process. */
@@ -160,6 +162,8 @@ enum vm_status vm_run_with(const struct vm_config *c, const struct vm_extra *ext
 void vm_files_init(struct vm_files *f);
 enum vm_status vm_files_open(struct vm *vm);
 void vm_files_close(struct vm *vm);
+/* They are for the process that opens the images. */
+void vm_files_drop_witnesses(struct vm *vm);
 /* Open and check the image of @d, which has a path. *f is open on success only. */
 enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f);
 /*

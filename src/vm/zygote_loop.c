@@ -370,12 +370,12 @@ NORETURN static void loop_run(struct loop *l)
 /* What main has open is none of ours, and the terminal neither. */
 static void loop_close_rest(const struct loop *l)
 {
-	int keep[4 + 2 * ZYGOTE_MAX_DEVICES] = { STDERR_FILENO, l->life, l->signals };
+	int keep[4 + 3 * ZYGOTE_MAX_DEVICES] = { STDERR_FILENO, l->life, l->signals };
 	unsigned nr = 3;
 	for (unsigned i = 0; i < l->cfg->nr_devices; i++)
 		keep[nr++] = l->slots[i].ctl;
 	if (l->cfg->ops->keep)
-		nr += l->cfg->ops->keep(l->cfg->ctx, keep + nr, ZYGOTE_MAX_DEVICES);
+		nr += l->cfg->ops->keep(l->cfg->ctx, keep + nr, 2 * ZYGOTE_MAX_DEVICES);
 	zygote_close_others(keep, nr);
 	if (zygote_only_speak())
 		_exit(1);

@@ -159,6 +159,7 @@ static const struct expected_call {
 	{ R_(ZYGOTE), SYSCALL(fcntl) },
 	{ R_(ZYGOTE), SYSCALL(statx) },
 	{ R_(ZYGOTE), SYSCALL(pread64) },
+	{ R_(ZYGOTE), SYSCALL(sync_file_range) },
 	/* how far the file of a console is */
 	{ MAINS | R_(IO) | R_(ZYGOTE) | R_(CONSOLE), SYSCALL(lseek) },
 	{ R_(ZYGOTE), SYSCALL_IF(ioctl, 1, BLKROGET) },

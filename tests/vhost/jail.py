@@ -18,6 +18,7 @@ from vhost.servers import serving
 
 KILLS = 6  # one after the other: fewer than it takes to be given up
 PATIENCE_S = 20
+FLUSH = 4  # VIRTIO_BLK_T_FLUSH
 REFUSED = "a network namespace, an empty root"
 
 
@@ -155,6 +156,40 @@ def test_budget(vmm, report, work):
         report.case("given up after many deaths", problems)
 
 
+def flushes_of(client, socket):
+    """Write 4 MiB again and again and flush after each; what the client says of a request that fails."""
+    command = [client, "--socket", str(socket), "--queues", "1", "--depth", "1", "--bs", "4096", "--span-mib", "4"]
+    command += ["--sequential", "--write", "100", "--flush-every", "1025", "--seconds", "0.5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return done.stderr.strip() if done.returncode else ""
+
+
+def test_lost_writes(vmm, client, report, work):
+    """
+    A disk below the image is full for a while, so writes that were taken are lost. The kernel tells that once, and
+    the process that it told dies: the next one knows all the same, the next server begins anew.
+    """
+    small, failed = work / "small", f"request of type {FLUSH}: status 1"
+    mounts = (
+        f"mount -t tmpfs -o size=16m none {small} && head -c 14M /dev/zero >{small}/ballast && "
+        f"truncate -s 64M {small}/ext4 && mke2fs -q -F -t ext4 -O ^has_journal {small}/ext4 && mkdir {small}/on && "
+        f"mount -o loop {small}/ext4 {small}/on && truncate -s 16M {small}/on/disk.img"
+    )
+    wrap = ("env", f"PATH={os.environ['PATH']}:/usr/sbin:/sbin", "unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh")
+    small.mkdir()
+    if os.geteuid() != 0 or subprocess.run([*wrap, "true"], capture_output=True, check=False).returncode:
+        print("left out: lost writes need root, mke2fs and a loop device")
+        return
+    with serving(vmm, work / "socket", f"path={small}/on/disk.img,queues=1", wrap=wrap) as server:
+        said = [flushes_of(client, work / "socket")]
+        os.unlink(f"/proc/{server.process.pid}/root/{small}/ballast")
+        pid = kill_device(server)
+        wait_for(lambda: server.device_pid() not in (None, pid))
+        said.append(flushes_of(client, work / "socket"))
+        problems = [f"the client said '{words}', not '{failed}'" for words in said if failed not in words]
+        report.case("what one process lost the next one knows", problems)
+
+
 def main(arguments):
     vmm, client = arguments
     report = Report()
@@ -164,6 +199,7 @@ def main(arguments):
         test_hosts(vmm, client, report, work)
         test_deaths(vmm, client, report, work)
         test_budget(vmm, report, work)
+        test_lost_writes(vmm, client, report, work)
     return report.exit_status()
 
 

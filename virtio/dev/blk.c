@@ -261,7 +261,7 @@ static void blk_init_back_end(struct blk *b, const struct blk_config *cfg)
 	atomic_init(&b->capacity_sectors, blk_capacity(b, bytes));
 	atomic_init(&b->is_writeback, !cfg->is_write_through);
 	atomic_init(&b->has_dirtied, false);
-	atomic_init(&b->losses, 0);
+	atomic_init(&b->losses, b->file.has_lost);
 }
 
 static void blk_cleanup(struct blk **b)

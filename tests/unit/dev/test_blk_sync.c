@@ -46,6 +46,17 @@ static void lost_writes_are_not_forgotten(void **state)
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
 }
 
+/* What another process has lost is no less lost. */
+static void losses_are_inherited(void **state)
+{
+	struct disk *f = *state;
+	f->file.has_lost = true;
+	disk_up(f, DISK_ALL);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+}
+
 /* Flushes on the queues 0 and 1, whose syncs are both under way. */
 static void two_flushes(struct disk *f, unsigned n[2])
 {
@@ -225,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(flushes_share_a_sync_that_starts_after_them),
 		T(lost_writes_are_not_forgotten),
+		T(losses_are_inherited),
 		T(zeroes_in_the_cache_are_not_forgotten),
 		T(an_error_counts_for_all_syncs_it_overlaps),
 		T(a_good_sync_waits_for_those_that_began_before_its_end),

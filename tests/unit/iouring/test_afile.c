@@ -273,6 +273,26 @@ static void closing_what_was_never_opened_is_fine(void **state)
 	assert_true(fcntl(0, F_GETFD) >= 0 || errno == EBADF);
 }
 
+/* It is no user of the image: it takes no lock, and bears witness of nothing when nothing is lost.
+ */
+static void a_witness_is_in_nobodys_way(void **state)
+{
+	struct afile_config cfg = { .path = make_image(state, 65536) };
+	struct afile f, again;
+	int witness = -1;
+	assert_int_equal(afile_open(&f, &cfg), 0);
+	assert_int_equal(afile_witness(&f, &witness), 0);
+	assert_int_equal(pwrite(f.fd, "x", 1, 0), 1);
+	assert_int_equal(fdatasync(f.fd), 0);
+	assert_false(afile_saw_loss(witness));
+	afile_close(&f);
+	assert_int_equal(afile_open(&again, &cfg), 0);
+	assert_int_equal(write(witness, "x", 1), -1);
+	assert_int_equal(errno, EBADF);
+	afile_close(&again);
+	close(witness);
+}
+
 /* --- a block device, where we may make one --- */
 
 /* Descriptor of a loop device over @img, its name in @name; -1: not possible here. */
@@ -349,6 +369,7 @@ int main(void)
 		IN_DIR(inherited_descriptors_keep_their_rights),
 		cmocka_unit_test(sealed_memory_may_only_be_read),
 		IN_DIR(holes_are_possible_where_the_file_system_says_so),
+		IN_DIR(a_witness_is_in_nobodys_way),
 		cmocka_unit_test(closing_what_was_never_opened_is_fine),
 		IN_DIR(a_block_device_has_its_own_size_and_limits),
 		IN_DIR(a_readonly_block_device_is_not_written),

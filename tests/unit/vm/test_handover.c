@@ -36,6 +36,7 @@ static void a_disk_arrives_as_it_was(void **state)
 				   .option = "rwroot",
 				   .text = "a,,b \"\\\u00e9,queues=2,id=x",
 				   .limits = { 1, 2, UINT64_MAX >> 16, 4 },
+				   .has_lost = true,
 				   .has_cpus = true };
 	CPU_SET(0, &h.cpus);
 	CPU_SET(CPU_SETSIZE - 1, &h.cpus);
@@ -53,6 +54,7 @@ static void a_disk_arrives_as_it_was(void **state)
 	assert_string_equal(got.option, h.option);
 	assert_string_equal(got.text, h.text);
 	assert_memory_equal(&got.limits, &h.limits, sizeof(h.limits));
+	assert_true(got.has_lost);
 	assert_true(got.has_cpus && CPU_EQUAL(&got.cpus, &h.cpus));
 	handover_fini(&got);
 	h.has_cpus = false;
