@@ -4,9 +4,6 @@
 #include "inflight_priv.h"
 #include "walk_priv.h"
 
-/* A store that stays before the ones after it. The reader is whoever maps this after our death. */
-#define log_store(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-
 /* --- split --- */
 
 static int log_split_pop(struct vq *q, struct vq_chain **out, unsigned max)
@@ -101,14 +98,17 @@ static bool log_packed_publish(struct vq *q)
 	struct inflight_packed *p = l->packed;
 	if (!vq_packed_has_results(q))
 		return false;
-	p->used_idx = q->used_next;
-	log_store(&p->used_wrap, q->used_wrap);
+	struct log_place now = { .used_idx = q->used_next, .used_wrap = q->used_wrap };
+	/* there are results: to come no further means to have come round */
+	bool comes_round = q->used_next <= q->signalled;
+	struct log_place old = { .used_idx = q->signalled,
+				 .used_wrap = q->used_wrap != comes_round };
+	log_store_place(p, now, old);
 	bool wants = vq_packed_publish(q);
 	for (uint16_t i = 0; i < l->nr_batch; i++)
 		log_store(&p->desc[l->batch[i]].is_inflight, 0);
 	log_store(&p->old_free_head, l->free_head);
-	log_store(&p->old_used_idx, q->used_next);
-	log_store(&p->old_used_wrap, q->used_wrap);
+	log_store_place(p, now, now);
 	l->nr_batch = 0;
 	return wants;
 }

@@ -95,12 +95,7 @@ static void log_packed_begin(struct vq *q, struct inflight_packed *p)
 	__atomic_store_n(&p->version, INFLIGHT_VERSION, __ATOMIC_RELEASE);
 }
 
-/* Where results go on. Others may write to the account meanwhile: each field is read once. */
-struct log_place {
-	uint16_t free_head, used_idx;
-	bool used_wrap;
-};
-
+/* Others may write to the account meanwhile: each field is read once. */
 static struct log_place log_packed_load_old(const struct inflight_packed *p)
 {
 	return (struct log_place){
@@ -130,9 +125,9 @@ static int log_packed_end_batch(const struct vq *q, struct inflight_packed *p,
 	uint16_t flags = le16toh(__atomic_load_n(&q->packed[old.used_idx].flags, __ATOMIC_ACQUIRE));
 	bool was_shown = is_open && !vq_packed_is_available(flags, old.used_wrap);
 	*out = was_shown ? new : old;
-	p->free_head = p->old_free_head = out->free_head;
-	p->used_idx = p->old_used_idx = out->used_idx;
-	p->used_wrap = p->old_used_wrap = out->used_wrap;
+	log_store(&p->free_head, out->free_head);
+	log_store(&p->old_free_head, out->free_head);
+	log_store_place(p, *out, *out);
 	return 0;
 }
 

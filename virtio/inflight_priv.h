@@ -47,6 +47,29 @@ void vq_log_unpop(struct vq *q, struct vq_slot *s);
 void vq_log_push(struct vq *q, struct vq_slot *s, uint32_t written);
 bool vq_log_publish(struct vq *q);
 
+/* A store that stays before the ones after it. The reader is whoever maps this after our death. */
+#define log_store(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+
+/* Where results of a packed ring go on. */
+struct log_place {
+	uint16_t free_head, used_idx;
+	bool used_wrap;
+};
+
+/*
+ * In a ring that comes round both halves of a place change: whoever found but one of them changed
+ * would take the rest of the turn before for requests. So it is one store, of both places.
+ */
+static inline void log_store_place(struct inflight_packed *p, struct log_place now,
+				   struct log_place old)
+{
+	struct inflight_packed at = { .used_idx = now.used_idx,
+				      .used_wrap = now.used_wrap,
+				      .old_used_idx = old.used_idx,
+				      .old_used_wrap = old.used_wrap };
+	log_store(&p->place, at.place);
+}
+
 /* How many requests of our predecessor are still to be popped. */
 static inline uint16_t vq_log_backlog(const struct vq *q)
 {

@@ -43,11 +43,21 @@ static_assert(sizeof(struct inflight_packed_desc) == 32, "vhost-user: DescStateP
 
 struct inflight_packed {
 	uint64_t features;
-	uint16_t version, desc_num, free_head, old_free_head, used_idx, old_used_idx;
-	uint8_t used_wrap, old_used_wrap;
-	uint8_t padding[7];
+	uint16_t version, desc_num, free_head, old_free_head;
+	union {
+		struct {
+			uint16_t used_idx, old_used_idx;
+			uint8_t used_wrap, old_used_wrap;
+			uint8_t unused[2];
+		};
+		uint64_t place; /* all of them: an index and the wrap of another are no place */
+	};
+	uint8_t padding[5];
 	struct inflight_packed_desc desc[];
 };
+static_assert(offsetof(struct inflight_packed, old_used_wrap) == 21,
+	      "vhost-user: used_wrap_counter");
+static_assert(offsetof(struct inflight_packed, place) == 16, "can be stored at once");
 static_assert(offsetof(struct inflight_packed, desc) == 32, "vhost-user: QueueRegionPacked");
 
 #endif
