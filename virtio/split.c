@@ -160,7 +160,9 @@ static ALWAYS_INLINE int split_nr_offered(const struct vq *q, unsigned max)
 	/* acquire: pairs with the driver's release of avail->idx, after ring and descriptors */
 	uint16_t idx = le16toh(__atomic_load_n(&q->avail->idx, __ATOMIC_ACQUIRE));
 	uint32_t nr = (uint16_t)(idx - q->last_avail);
-	if (unlikely(q->is_dead) || unlikely(nr > q->size))
+	/* it has back what was shown; more than the ring holds it cannot have out */
+	uint32_t nr_out = (uint16_t)(idx - q->signalled);
+	if (unlikely(q->is_dead) || unlikely(nr > nr_out) || unlikely(nr_out > q->size))
 		return -EBADMSG;
 	return (int)min_u32(nr, min_u32(max, VQ_BATCH));
 }

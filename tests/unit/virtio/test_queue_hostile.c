@@ -449,6 +449,23 @@ static void a_head_offered_twice_at_once_ends_the_queue(void **state)
 	fixture_fini(&f);
 }
 
+/* An account of requests in flight has room for a batch of results of one ring, not of two. */
+static void results_that_were_not_shown_are_not_back(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct vq_chain *c;
+	fixture_init(&f, 8, GUEST_FEATURES);
+	for (uint16_t i = 0; i < 8; i++) {
+		guest_desc(&f.gq, i, BUF, 4, W, 0);
+		guest_offer(&f.gq, i);
+		vq_push(f.q, pop_one(&f), 4);
+	}
+	guest_offer(&f.gq, 0);
+	assert_int_equal(vq_pop(f.q, &c), -EBADMSG);
+	fixture_fini(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +473,7 @@ int main(void)
 		cmocka_unit_test(hostile_split_chains_end_the_queue),
 		cmocka_unit_test(what_came_before_a_fault_comes_out),
 		cmocka_unit_test(a_head_offered_twice_at_once_ends_the_queue),
+		cmocka_unit_test(results_that_were_not_shown_are_not_back),
 		cmocka_unit_test(lengths_that_overflow_end_the_queue),
 		cmocka_unit_test(a_chain_of_too_many_segments_ends_the_queue),
 		cmocka_unit_test(an_index_that_jumps_ends_the_queue),
