@@ -8,6 +8,27 @@
 #include "base/num.h"
 #include "user_priv.h"
 
+#define USER_MIN_HUGE (64 * KIB)
+#define USER_MAX_HUGE (16 * GIB)
+
+/*
+ * A file of huge pages is mapped in whole ones, over whatever lies behind the part that was asked
+ * for, and such a part is not unmapped again. It tells its kind by this and by statfs() only, which
+ * our list of system calls does without. -EINVAL: that, or an odd offset.
+ */
+static int user_file_try(int fd, uint64_t off, uint64_t bytes)
+{
+	void *mem = mmap(NULL, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)off);
+	if (mem == MAP_FAILED)
+		return -errno;
+	int err = munmap(mem, bytes) ? -errno : 0;
+	/* never more than there is: at the first size that is whole pages it goes */
+	for (uint64_t page = USER_MIN_HUGE; err == -EINVAL && page <= USER_MAX_HUGE; page *= 2)
+		if (!munmap(mem, align_up(bytes, page)))
+			break;
+	return err;
+}
+
 /* A mapping behind the end of its file would kill us at the first touch. */
 static int user_file_check(int fd, uint64_t off, uint64_t bytes)
 {
@@ -17,7 +38,7 @@ static int user_file_check(int fd, uint64_t off, uint64_t bytes)
 		return -EBADF;
 	if (!S_ISREG(st.st_mode) || !add_ok(off, bytes, &end) || end > (uint64_t)st.st_size)
 		return -EINVAL;
-	return 0;
+	return user_file_try(fd, off, bytes);
 }
 
 int user_file_map(void **out, int fd, uint64_t off, uint64_t bytes)

@@ -188,6 +188,34 @@ static void a_log_that_is_too_small_is_refused(void **state)
 	fd_close(fd);
 }
 
+/*
+ * The kernel maps whole pages, whatever was asked for, and gives back whole ones only. On a host
+ * that has no huge pages there is nothing to map.
+ */
+static void part_of_a_huge_page_is_no_piece_of_memory(void **state)
+{
+	struct rig *r = *state;
+	struct vhost_user_mem_reg reg = { 0, { 64 * MIB, 4096, USER_BASE + 64 * MIB, 0 } };
+	int fd = memfd_create(LOG_NAME, MFD_CLOEXEC | MFD_HUGETLB | 21u << 26);
+	void *mem = MAP_FAILED;
+	if (fd >= 0 && !ftruncate(fd, 2 * MIB))
+		mem = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED) {
+		fd_close(fd);
+		skip();
+	}
+	(void)munmap(mem, 2 * MIB);
+	go_live(r);
+	assert_false(fe_ack(r, VHOST_USER_ADD_MEM_REG, &reg, sizeof(reg), fd));
+	assert_false(set_log(r, LOG_BYTES, 0, fd));
+	assert_int_equal(log_mappings(), 0);
+	assert_true(set_log(r, 2 * MIB, 0, fd));
+	assert_int_equal(log_mappings(), 1);
+	assert_int_equal(rig_hang_up(r), 0);
+	assert_int_equal(log_mappings(), 0);
+	fd_close(fd);
+}
+
 /* More memory than the log has bits for: nothing runs until there is a larger one. */
 static void memory_outside_of_the_log_stops_the_rings(void **state)
 {
@@ -364,6 +392,7 @@ int main(void)
 		TEST(a_switch_waits_for_what_is_in_flight),
 		TEST(a_ring_that_is_to_be_logged_waits_for_a_log),
 		TEST(a_log_that_is_too_small_is_refused),
+		TEST(part_of_a_huge_page_is_no_piece_of_memory),
 		TEST(memory_outside_of_the_log_stops_the_rings),
 		TEST(a_new_log_takes_the_place_of_the_old_one),
 		TEST(rings_are_logged_inside_of_the_log_only),
