@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from boot.checks import Report
 from support.hosts import no_namespaces
 from support.scratch import die_with_parent, run_main, scratch_folder
 from vhost.client import VARIANTS, expect, finish_client, make_image, start_client
-from vhost.servers import serving
+from vhost.servers import Server, serving
 
 KILLS = 6  # one after the other: fewer than it takes to be given up
 PATIENCE_S = 20
@@ -143,6 +144,42 @@ def test_deaths(vmm, client, report, work):
             report.case(f"{KILLS} deaths, {name}", problems)
 
 
+def kill_in_stop(process, pid):
+    """Kill device process @pid of @process when that has been told to stop, and waits for it; its exit status."""
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+    before = descriptors()
+    os.kill(pid, signal.SIGSTOP)
+    process.terminate()
+    wait_for(lambda: descriptors() < before)  # it has let go of the other
+    os.kill(pid, signal.SIGKILL)
+    return process.wait(PATIENCE_S)
+
+
+def test_stop(vmm, report, work):
+    """Its process is killed when it is to stop: no failure, unless nobody can go on with what it had in flight."""
+    disk = "format=null,size=1G,queues=1"
+    with serving(vmm, work / "socket", disk) as server:
+        pid = wait_for(server.device_pid)
+        wait_for(lambda: is_confined(pid))
+        status = kill_in_stop(server.process, pid)
+        problems = [] if status == 0 else [f"it ended with {status}"]
+        if (work / "socket").exists():
+            problems.append("it left its socket")
+        report.case("killed while it stops", problems)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server = Server(vmm, None, disk, descriptors=[theirs.fileno()])
+        server.command = [vmm, "device", "block", "--fd", str(theirs.fileno()), "--block", disk]
+        server.start()
+        pid = wait_for(server.device_pid)
+        wait_for(lambda: is_confined(pid))
+        status = kill_in_stop(server.process, pid)
+        report.case("the same with an inherited connection", [] if status == 1 else [f"it ended with {status}"])
+
+
 def test_budget(vmm, report, work):
     """One that dies again and again is given up, with status 1 and no socket left; also where who starts it ignores ends."""
     ignoring = ("env", "--ignore-signal=CHLD")
@@ -198,6 +235,7 @@ def main(arguments):
         test_place(vmm, report, work)
         test_hosts(vmm, client, report, work)
         test_deaths(vmm, client, report, work)
+        test_stop(vmm, report, work)
         test_budget(vmm, report, work)
         test_lost_writes(vmm, client, report, work)
     return report.exit_status()
