@@ -1,6 +1,6 @@
 """The jail of `vmm device block`: what its process has left, hosts that refuse parts of it, and the death of the process.
 
-usage: python3 -m vhost.jail VMM CLIENT
+usage: python3 -m vhost.jail VMM CLIENT TRESPASSER
 """
 import contextlib
 import os
@@ -109,6 +109,26 @@ def test_hosts(vmm, client, report, work):
         problems.append(f"it ended with {process.returncode} and said {said}")
     report.case("--sandbox=auto there", problems)
     report.case("a mode that is none", expect([*command, "--sandbox=perhaps"], 2, "give auto, require or off"))
+
+
+def test_lists(vmm, client, trespasser, report, work):
+    """@trespasser has the server and its worker make a call that is on neither list."""
+    preload = ("env", f"LD_PRELOAD={trespasser}")
+    command = [vmm, "device", "block", "--socket", str(work / "socket"), "--block", "format=null,size=1G,queues=1"]
+    done = subprocess.run([*preload, *command], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    problems = [] if done.returncode == 1 else [f"exit status {done.returncode}, not 1"]
+    if "listener: system call socket (" not in done.stderr:
+        problems.append(f"it said {done.stderr}")
+    report.case("a call that is not on the list", problems)
+    with serving(vmm, work / "socket", f"path={make_image(work)},queues=2", "--seccomp-log-failures", wrap=preload) as server:
+        pid = wait_for(server.device_pid)
+        wait_for(lambda: is_confined(pid))
+        problems, _ = finish_client(start_client(client, work / "socket", "--seconds", "0.2", "--sleep"))
+        if server.device_pid() != pid:
+            problems.append("its process was replaced")
+        if server.stop() != 0:
+            problems.append(f"it ended with {server.process.returncode}")
+        report.case("--seccomp-log-failures lets it pass", problems)
 
 
 def kill_device(server, former=None):
@@ -228,12 +248,13 @@ def test_lost_writes(vmm, client, report, work):
 
 
 def main(arguments):
-    vmm, client = arguments
+    vmm, client, trespasser = arguments
     report = Report()
     with scratch_folder("vhost-jail") as work:
         test_jail(vmm, report, work)
         test_place(vmm, report, work)
         test_hosts(vmm, client, report, work)
+        test_lists(vmm, client, trespasser, report, work)
         test_deaths(vmm, client, report, work)
         test_stop(vmm, report, work)
         test_budget(vmm, report, work)
