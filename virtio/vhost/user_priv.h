@@ -125,6 +125,7 @@ void user_rings_fini(struct vhost_user_server *s);
 void user_rings_reset(struct vhost_user_server *s);
 /* Start ring @idx if nothing is missing any more. What the guest did wrong is no error here. */
 MUST_CHECK int user_ring_try_start(struct vhost_user_server *s, uint16_t idx);
+/* Each of them, whatever becomes of others; the first error. */
 MUST_CHECK int user_rings_try_start(struct vhost_user_server *s);
 /* Rings that log in another way than they should are started again; so is what else can start. */
 MUST_CHECK int user_rings_follow_log(struct vhost_user_server *s);

@@ -259,12 +259,12 @@ int user_ring_try_start(struct vhost_user_server *s, uint16_t idx)
 
 int user_rings_try_start(struct vhost_user_server *s)
 {
+	int first = 0;
 	for (uint16_t i = 0; i < s->dev->nr_queues; i++) {
 		int err = user_ring_try_start(s, i);
-		if (err)
-			return err;
+		first = first ? first : err;
 	}
-	return 0;
+	return first;
 }
 
 int user_rings_follow_log(struct vhost_user_server *s)

@@ -182,6 +182,30 @@ static void new_memory_stops_the_rings_and_lets_them_go_on(void **state)
 	fd_close(fd);
 }
 
+/* Only the ring that lay there waits, for memory or another place. */
+static void memory_that_goes_takes_its_own_rings_only(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	uint64_t at = USER_BASE + 64 * MIB;
+	struct vhost_user_mem_reg reg = { 0, { 64 * MIB, MIB, at, 0 } };
+	struct vhost_user_vring_addr addr = { 0, 0, at, at + 0x4000, at + 0x8000, 0 };
+	int fd = memfd_create("more", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, MIB), 0);
+	assert_true(fe_ack(r, VHOST_USER_ADD_MEM_REG, &reg, sizeof(reg), fd));
+	fe_start_ring(r, 0, 0);
+	fe_start_ring(r, 2, 0);
+	assert_true(fe_ack(r, VHOST_USER_SET_VRING_ADDR, &addr, sizeof(addr), -1));
+	assert_int_equal(r->body->starts[0], 2);
+	assert_false(fe_ack(r, VHOST_USER_REM_MEM_REG, &reg, sizeof(reg), -1));
+	assert_int_equal(r->body->starts[0], 2);
+	assert_int_equal(r->body->starts[2], 2);
+	assert_true(fe_ack(r, VHOST_USER_ADD_MEM_REG, &reg, sizeof(reg), fd));
+	assert_int_equal(r->body->starts[0], 3);
+	assert_int_equal(r->body->starts[2], 3);
+	fd_close(fd);
+}
+
 static void calls_go_to_the_descriptor_given_last(void **state)
 {
 	struct rig *r = *state;
@@ -486,6 +510,7 @@ int main(void)
 		TEST(disabling_stops_and_enabling_goes_on),
 		TEST(without_protocol_features_rings_start_enabled),
 		TEST(new_memory_stops_the_rings_and_lets_them_go_on),
+		TEST(memory_that_goes_takes_its_own_rings_only),
 		TEST(calls_go_to_the_descriptor_given_last),
 		TEST(configuration_is_read_written_and_announced),
 		TEST(status_reads_back_and_zero_resets),
