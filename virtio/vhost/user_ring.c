@@ -242,6 +242,8 @@ int user_ring_try_start(struct vhost_user_server *s, uint16_t idx)
 	if (err)
 		return err;
 	vdev_queue_set_size(s->dev, idx, r->size);
+	if (vdev_queue_size(s->dev, idx) != r->size)
+		return -EINVAL; /* VIRTIO 1.2 §2.7: not a power of two */
 	vdev_queue_set_area(s->dev, idx, VDEV_DESC, desc.raw);
 	vdev_queue_set_area(s->dev, idx, VDEV_DRIVER, driver.raw);
 	vdev_queue_set_area(s->dev, idx, VDEV_DEVICE, device.raw);

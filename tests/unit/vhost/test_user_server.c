@@ -206,6 +206,21 @@ static void memory_that_goes_takes_its_own_rings_only(void **state)
 	fd_close(fd);
 }
 
+/* VIRTIO 1.2 §2.7: a power of two. Which format it has may be told after its size. */
+static void a_split_ring_of_an_odd_size_does_not_start(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1);
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_NUM, 0, 24));
+	assert_true(fe_set_addr(r, 0));
+	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_KICK, 0, r->kick[0]));
+	assert_false(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 1));
+	assert_int_equal(r->body->starts[0], 0);
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_NUM, 0, 16));
+	assert_int_equal(r->body->starts[0], 1);
+	assert_int_equal(r->body->setup[0].size, 16);
+}
+
 static void calls_go_to_the_descriptor_given_last(void **state)
 {
 	struct rig *r = *state;
@@ -511,6 +526,7 @@ int main(void)
 		TEST(without_protocol_features_rings_start_enabled),
 		TEST(new_memory_stops_the_rings_and_lets_them_go_on),
 		TEST(memory_that_goes_takes_its_own_rings_only),
+		TEST(a_split_ring_of_an_odd_size_does_not_start),
 		TEST(calls_go_to_the_descriptor_given_last),
 		TEST(configuration_is_read_written_and_announced),
 		TEST(status_reads_back_and_zero_resets),
