@@ -156,7 +156,6 @@ static int user_get_config(struct vhost_user_server *s, struct user_msg *m)
 {
 	struct vhost_user_config_space *c = &m->p.config;
 	int err = user_config_check(m);
-	m->h.size = 0; /* the protocol's way to say no */
 	if (err)
 		return err;
 	vdev_config_read(s->dev, c->off, c->data, c->len);
@@ -472,9 +471,13 @@ int user_request(struct vhost_user_server *s, struct user_msg *m)
 	if (err)
 		log_guest(&s->log_rate, "%s: vhost-user: %s (%u): %s", s->dev->id, h->name, id,
 			  strerror(-err));
-	if (h->replies && (!err || id == VHOST_USER_GET_CONFIG))
+	if (h->replies && !err)
 		return user_answer(s, m);
 	user_msg_fini(m);
+	if (id == VHOST_USER_GET_CONFIG) {
+		m->h.size = 0; /* the protocol's way to say no */
+		return user_answer(s, m);
+	}
 	if (wants_ack && !h->replies) {
 		user_reply_u64(m, err != 0);
 		return user_answer(s, m);

@@ -221,6 +221,20 @@ static void a_split_ring_of_an_odd_size_does_not_start(void **state)
 	assert_int_equal(r->body->setup[0].size, 16);
 }
 
+/* The protocol's way to say no is an answer without anything. */
+static void a_broken_question_for_the_configuration_gets_nothing(void **state)
+{
+	struct rig *r = *state;
+	uint8_t c[512] = { 0 };
+	int fd = -1;
+	go_live(r, V1);
+	fe_send(r, VHOST_USER_GET_CONFIG, VHOST_USER_VERSION, c, 8, NULL, 0);
+	assert_int_equal(fe_recv(r, VHOST_USER_GET_CONFIG, c, sizeof(c), &fd), 0);
+	fe_send(r, VHOST_USER_GET_CONFIG, VHOST_USER_VERSION, c, 12 + 8, &r->kick[0], 1);
+	assert_int_equal(fe_recv(r, VHOST_USER_GET_CONFIG, c, sizeof(c), &fd), 0);
+	assert_int_equal(fd, -1);
+}
+
 static void calls_go_to_the_descriptor_given_last(void **state)
 {
 	struct rig *r = *state;
@@ -527,6 +541,7 @@ int main(void)
 		TEST(new_memory_stops_the_rings_and_lets_them_go_on),
 		TEST(memory_that_goes_takes_its_own_rings_only),
 		TEST(a_split_ring_of_an_odd_size_does_not_start),
+		TEST(a_broken_question_for_the_configuration_gets_nothing),
 		TEST(calls_go_to_the_descriptor_given_last),
 		TEST(configuration_is_read_written_and_announced),
 		TEST(status_reads_back_and_zero_resets),
