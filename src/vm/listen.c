@@ -1,6 +1,8 @@
 /* listen.c - see listen.h. */
 #include "listen.h"
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +11,8 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "vm_priv.h"
+
+#define LISTEN_PATIENCE_MS 2000 /* as long as for the lock of an image */
 
 static enum vm_status listen_refused(const char *path, const char *why)
 {
@@ -21,6 +25,35 @@ static enum vm_status listen_failed(const char *path, int err)
 			     "give a path in a folder that exists and may be written");
 }
 
+/*
+ * Who called listen() there is gone, and who has the socket from it goes soon: a device's process
+ * that was killed together with the one that made it keeps it until its last I/O has ended.
+ */
+static bool listen_is_ending(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	struct pollfd p = { fd, POLLIN, 0 };
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) && peer.pid > 0 &&
+	       kill(peer.pid, 0) && errno == ESRCH && poll(&p, 1, LISTEN_PATIENCE_MS) > 0;
+}
+
+/* 0: nobody listens there. -EADDRINUSE: somebody does. */
+static int listen_probe(const struct sockaddr_un *a)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		CLEANUP(fd_cleanup)
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (fd < 0)
+			return -errno;
+		if (connect(fd, (const struct sockaddr *)a, sizeof(*a)))
+			return errno == ECONNREFUSED ? 0 : -EADDRINUSE;
+		if (!listen_is_ending(fd))
+			break;
+	}
+	return -EADDRINUSE;
+}
+
 /* A socket that nobody listens on any more is in the way; anything else is none of our business. */
 static enum vm_status listen_clear(const struct sockaddr_un *a)
 {
@@ -29,10 +62,10 @@ static enum vm_status listen_clear(const struct sockaddr_un *a)
 		return VM_EXIT_OK;
 	if (!S_ISSOCK(st.st_mode))
 		return listen_refused(a->sun_path, "exists and is no socket; give another path");
-	CLEANUP(fd_cleanup) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return vm_fail_errno(-errno, "making a socket");
-	if (!connect(fd, (const struct sockaddr *)a, sizeof(*a)) || errno != ECONNREFUSED)
+	int err = listen_probe(a);
+	if (err && err != -EADDRINUSE)
+		return vm_fail_errno(err, "making a socket");
+	if (err)
 		return listen_refused(a->sun_path,
 				      "is in use by another process; give another path");
 	if (unlink(a->sun_path))

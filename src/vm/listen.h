@@ -23,8 +23,9 @@ struct listen_place {
 
 /*
  * Listen at @path, or in the folder @path under a name made from our process number; only @mode may
- * connect. A socket that nobody listens at any more is taken away first; anything else that is
- * there is refused. *fd does not block.
+ * connect. A socket that nobody listens at any more is taken away first, and one whose holder is
+ * ending is waited for, two seconds at most; anything else that is there is refused. *fd does not
+ * block.
  */
 enum vm_status listen_at(const char *path, int backlog, mode_t mode, int *fd,
 			 struct listen_place *place);

@@ -12,6 +12,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from boot.checks import Report
@@ -27,6 +28,16 @@ VARIANTS = {
     "split, indirect, interrupts": ["--indirect", "--sleep", "--depth", "128"],
     "packed, indirect, interrupts": ["--packed", "--indirect", "--sleep", "--depth", "128"],
 }
+
+# Who listens ends at once, and leaves the socket to a child that ends soon.
+HEIR = """
+import os, socket, sys, time
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+if not os.fork():
+    time.sleep(0.5)
+"""
 
 
 def start_client(client, path, *options):
@@ -137,6 +148,14 @@ def test_command(vmm, client, report, work):
             report.case("who speaks another protocol is hung up on", [] if is_hung_up(probe) else ["an answer"])
         problems, _ = finish_client(start_null_client(client, path))
         report.case("and the next is served", problems)
+    left = work / "left"
+    subprocess.run([sys.executable, "-c", HEIR, str(left)], timeout=LIMIT_SECONDS, check=True)
+    with serving(vmm, left, null) as server:  # it seems to listen, at once
+        while server.process.poll() is None and not server.device_pid():
+            time.sleep(0.01)
+        problems = [f"it ended with {server.process.returncode}"] if server.process.poll() is not None else []
+        problems = problems or finish_client(start_null_client(client, left))[0]
+        report.case("a socket whose last holder is about to go", problems)
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with theirs:
         process = subprocess.Popen(
