@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "sync/thread.h"
 
 int notifier_init(struct notifier *n)
 {
@@ -54,20 +55,42 @@ bool notifier_has_fn(const struct notifier *n)
 	return atomic_load_explicit(&n->fn, memory_order_acquire);
 }
 
-void notifier_signal(struct notifier *n)
+/* False: signals go to the eventfd. */
+static bool notifier_call_fn(struct notifier *n)
 {
 	/* acquire: pairs with the release in notifier_set_fn() */
 	void (*fn)(void *) = atomic_load_explicit(&n->fn, memory_order_acquire);
-	if (fn) {
+	if (fn)
 		fn(n->ctx);
-		return;
-	}
+	return fn;
+}
+
+void notifier_signal(struct notifier *n)
+{
 	uint64_t one = 1;
+	if (notifier_call_fn(n))
+		return;
 	ssize_t put;
 	do {
 		put = write(n->fd, &one, sizeof(one));
 	} while (put < 0 && errno == EINTR);
 	/* EAGAIN: the counter is full, hence pending, which is all that was asked */
+}
+
+void notifier_signal_fd(int fd)
+{
+	struct thread_hurry h;
+	uint64_t one = 1;
+	thread_hurry_begin(&h);
+	/* EINTR is as good as EAGAIN: a write that need not wait does not look for signals */
+	ignore(write(fd, &one, sizeof(one)) < 0);
+	thread_hurry_end(&h);
+}
+
+void notifier_signal_shared(struct notifier *n)
+{
+	if (!notifier_call_fn(n))
+		notifier_signal_fd(n->fd);
 }
 
 /* Another process that shares the eventfd can make it a blocking one: so say each time. */

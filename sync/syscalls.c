@@ -2,6 +2,7 @@
 #include "sync/syscalls.h"
 #include <sched.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 static const struct syscall_rule sync_rules[] = {
 	SYSCALL(futex),       SYSCALL(membarrier), /* liburcu */
@@ -12,6 +13,13 @@ static const struct syscall_rule sync_rules[] = {
 	SYSCALL(ppoll),
 };
 const struct syscall_list sync_syscalls = SYSCALL_LIST(sync_rules);
+
+static const struct syscall_rule shared_rules[] = {
+	SYSCALL_IF(timer_create, 0, CLOCK_MONOTONIC),
+	SYSCALL(timer_settime),
+	SYSCALL(timer_delete),
+};
+const struct syscall_list sync_shared_syscalls = SYSCALL_LIST(shared_rules);
 
 /* clone3() hides its flags from a filter: src/vm/seccomp.c says ENOSYS, and libc uses clone(). */
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)

@@ -16,6 +16,12 @@
 /* Sent by thread_signal(): ignored by default, sent by no shell, not real-time (those queue up). */
 #define THREAD_SIGNAL SIGURG
 
+#define HURRY_NS NSEC_PER_MSEC
+
+#ifndef sigev_notify_thread_id /* older C libraries have no name for it */
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
 struct thread {
 	/* immutable after create */
 	pthread_t id;
@@ -169,6 +175,24 @@ void thread_join(struct thread *t)
 void thread_signal(struct thread *t)
 {
 	(void)pthread_kill(t->id, THREAD_SIGNAL); /* ESRCH: it has left already, nothing to end */
+}
+
+void thread_hurry_begin(struct thread_hurry *h)
+{
+	struct sigevent e = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = THREAD_SIGNAL };
+	/* again and again: the first may come before the call has begun */
+	const struct itimerspec often = { { 0, HURRY_NS }, { 0, HURRY_NS } };
+	pthread_once(&thread_once, thread_install_handler);
+	e.sigev_notify_thread_id = gettid();
+	h->is_on = !timer_create(CLOCK_MONOTONIC, &e, &h->timer);
+	if (h->is_on)
+		(void)timer_settime(h->timer, 0, &often, NULL); /* ours, and good values */
+}
+
+void thread_hurry_end(struct thread_hurry *h)
+{
+	if (h->is_on)
+		(void)timer_delete(h->timer); /* ours */
 }
 
 uint64_t thread_cpu_ns(const struct thread *t)

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_pci.h>
-#include <poll.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,17 +140,9 @@ static const struct vdev_host_ops vpci_host_ops = {
 /* A kick that the kernel did not take: no doorbell to be had, or an odd write. */
 static void vpci_kick(struct virtio_pci *v, uint64_t off)
 {
-	uint64_t idx = off / VPCI_NOTIFY_STEP, one = 1;
-	if (idx >= v->nr_queues)
-		return;
-	/* full is as good as kicked; a vhost-user server shares it, and could let us wait here */
-	struct pollfd p = { .fd = v->q[idx].kick_fd, .events = POLLOUT };
-	ssize_t put;
-	do {
-		if (poll(&p, 1, 0) < 1)
-			return;
-		put = write(v->q[idx].kick_fd, &one, sizeof(one));
-	} while (put < 0 && errno == EINTR);
+	uint64_t idx = off / VPCI_NOTIFY_STEP;
+	if (idx < v->nr_queues)
+		notifier_signal_fd(v->q[idx].kick_fd);
 }
 
 static void vpci_bar_read(void *ctx, uint64_t at, void *data, unsigned len)

@@ -44,6 +44,14 @@ bool notifier_has_fn(const struct notifier *n);
 /* Never blocks, never fails: an eventfd that is already pending stays pending. */
 void notifier_signal(struct notifier *n);
 
+/*
+ * The same, and to eventfd @fd alone, where another process holds the eventfd: what one process
+ * makes of its O_NONBLOCK is true for all, so a plain write could wait for ever. These take a
+ * millisecond at worst, and some system calls more.
+ */
+void notifier_signal_shared(struct notifier *n);
+void notifier_signal_fd(int fd);
+
 /* Take the pending count of the eventfd (0: none). */
 uint64_t notifier_consume(struct notifier *n);
 /* Is a count pending? Does not take it. */

@@ -12,6 +12,8 @@
 
 /* Locks, RCU, notifiers. */
 extern const struct syscall_list sync_syscalls;
+/* Signals to who shares an eventfd with us. */
+extern const struct syscall_list sync_shared_syscalls;
 /* Making a thread, and being a new one. */
 extern const struct syscall_list sync_thread_syscalls;
 /* Placing it: real-time priority. */

@@ -10,7 +10,9 @@
 #ifndef SYNC_THREAD_H
 #define SYNC_THREAD_H
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include "base/compiler.h"
 
 struct thread; /* from thread_create() to thread_join() */
@@ -45,6 +47,17 @@ void thread_join(struct thread *t);
 
 /* Interrupt a system call @t sits in (EINTR): a signal whose handler does nothing. */
 void thread_signal(struct thread *t);
+
+/*
+ * Between the two no system call of the calling thread sits long: every millisecond the one under
+ * way is ended as by thread_signal(). But nothing ends it where the host has no timer left.
+ */
+struct thread_hurry {
+	timer_t timer;
+	bool is_on;
+};
+void thread_hurry_begin(struct thread_hurry *h);
+void thread_hurry_end(struct thread_hurry *h);
 
 /* CPU time that @t has had, by any thread before the join. 0: the host does not tell. */
 uint64_t thread_cpu_ns(const struct thread *t);

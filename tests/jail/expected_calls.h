@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include "base/syscalls.h"
 #include "src/vm/sandbox.h"
 
@@ -72,6 +73,10 @@ static const struct expected_call {
 	{ ALL, SYSCALL_ON_SELF(tgkill, 0) },
 	{ ALL, SYSCALL(exit) },
 	{ ALL, SYSCALL(exit_group) },
+	/* who shares an eventfd with us does not hold us up */
+	{ MAINS | R_(VCPU), SYSCALL_IF(timer_create, 0, CLOCK_MONOTONIC) },
+	{ MAINS | R_(VCPU), SYSCALL(timer_settime) },
+	{ MAINS | R_(VCPU), SYSCALL(timer_delete) },
 	/* threads, but no processes and no namespaces */
 	{ THREADED,
 	  SYSCALL_MASKED(clone, 0,

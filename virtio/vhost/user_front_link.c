@@ -100,7 +100,7 @@ static void link_relay(struct front *f, const struct link_poll *lp)
 		struct notifier *call = f->q[lp->idx[i - LINK_FIRST_RING]].setup.call;
 		/* in MSI-X mode the count is the pending bit, and not ours to take */
 		if ((lp->p[i].revents & POLLIN) && notifier_has_fn(call) && notifier_consume(call))
-			notifier_signal(call);
+			notifier_signal_shared(call); /* the driver may just choose MSI-X */
 	}
 }
 

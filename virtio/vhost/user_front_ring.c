@@ -3,7 +3,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
-#include <unistd.h>
 #include "base/err.h"
 #include "base/le.h"
 #include "base/log.h"
@@ -143,26 +142,6 @@ static int ring_base(struct front *f, uint16_t idx, uint16_t *out)
 	return 0;
 }
 
-/* A write of one, unless the count is that high already: a server may have seen to that. */
-static void ring_kick(const struct front_queue *q)
-{
-	struct pollfd p = { .fd = q->setup.kick_fd, .events = POLLOUT };
-	uint64_t one = 1;
-	if (poll(&p, 1, 0) > 0 && (p.revents & POLLOUT))
-		ignore(write(q->setup.kick_fd, &one, sizeof(one)) < 0); /* EINTR at worst: once */
-}
-
-/* The last server may have died between showing a result and telling the driver. */
-static void ring_call(const struct front_queue *q)
-{
-	struct notifier *call = q->setup.call;
-	struct pollfd p = { .fd = call ? call->fd : -1, .events = POLLOUT };
-	if (!call)
-		return;
-	if (notifier_has_fn(call) || (poll(&p, 1, 0) > 0 && (p.revents & POLLOUT)))
-		notifier_signal(call);
-}
-
 static int ring_tell_place(struct front *f, uint16_t idx, uint16_t base)
 {
 	const struct vq_setup *s = &f->q[idx].setup;
@@ -218,9 +197,11 @@ int front_ring_start(struct front *f, uint16_t idx)
 		err = ring_enable(f, idx);
 	if (err)
 		return err;
-	ring_kick(q); /* one that came before was perhaps taken by the server before */
-	if (was_begun)
-		ring_call(q);
+	/* one that came before was perhaps taken by the server before */
+	notifier_signal_fd(q->setup.kick_fd);
+	/* which may have died between showing a result and telling the driver */
+	if (was_begun && q->setup.call)
+		notifier_signal_shared(q->setup.call);
 	return 0;
 }
 

@@ -43,6 +43,25 @@ static void a_full_counter_does_not_block_the_signaller(void **state)
 	notifier_fini(&n);
 }
 
+/* Who shares the eventfd makes it a blocking one: if these waited, the test would never end. */
+static void who_shares_it_cannot_hold_the_signaller_up(void **state)
+{
+	(void)state;
+	struct notifier n;
+	uint64_t full = UINT64_MAX - 1;
+	assert_int_equal(notifier_init(&n), 0);
+	notifier_signal_shared(&n);
+	notifier_signal_fd(n.fd);
+	assert_int_equal(notifier_consume(&n), 2);
+	assert_int_equal(write(n.fd, &full, sizeof(full)), sizeof(full));
+	assert_int_equal(fcntl(n.fd, F_SETFL, 0), 0);
+	notifier_signal_shared(&n);
+	notifier_signal_fd(n.fd);
+	assert_int_equal(notifier_consume(&n), full);
+	assert_int_equal(notifier_consume(&n), 0);
+	notifier_fini(&n);
+}
+
 static void the_descriptor_is_closed_on_exec(void **state)
 {
 	(void)state;
@@ -80,6 +99,8 @@ static void one_of_a_function_has_no_descriptor(void **state)
 	assert_int_equal(n.fd, -1);
 	notifier_signal(&n);
 	assert_int_equal(calls, 1);
+	notifier_signal_shared(&n);
+	assert_int_equal(calls, 2);
 	notifier_fini(&n);
 }
 
@@ -111,6 +132,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signals_add_up_until_taken),
 		cmocka_unit_test(a_full_counter_does_not_block_the_signaller),
+		cmocka_unit_test(who_shares_it_cannot_hold_the_signaller_up),
 		cmocka_unit_test(the_descriptor_is_closed_on_exec),
 		cmocka_unit_test(a_function_takes_the_signals_over_and_gives_them_back),
 		cmocka_unit_test(one_of_a_function_has_no_descriptor),
