@@ -74,9 +74,9 @@ static const struct expected_call {
 	{ ALL, SYSCALL(exit) },
 	{ ALL, SYSCALL(exit_group) },
 	/* who shares an eventfd with us does not hold us up */
-	{ MAINS | R_(VCPU), SYSCALL_IF(timer_create, 0, CLOCK_MONOTONIC) },
-	{ MAINS | R_(VCPU), SYSCALL(timer_settime) },
-	{ MAINS | R_(VCPU), SYSCALL(timer_delete) },
+	{ MAINS | R_(VCPU) | R_(ZYGOTE) | SERVERS, SYSCALL_IF(timer_create, 0, CLOCK_MONOTONIC) },
+	{ MAINS | R_(VCPU) | R_(ZYGOTE) | SERVERS, SYSCALL(timer_settime) },
+	{ MAINS | R_(VCPU) | R_(ZYGOTE) | SERVERS, SYSCALL(timer_delete) },
 	/* threads, but no processes and no namespaces */
 	{ THREADED,
 	  SYSCALL_MASKED(clone, 0,

@@ -77,7 +77,7 @@ int user_ring_set_call(struct vhost_user_server *s, uint16_t idx, int fd)
 	struct user_ring *r = &s->rings[idx];
 	int err = user_notifier_set(s, &r->call, fd);
 	if (!err && fd >= 0 && r->is_running)
-		notifier_signal(&r->call);
+		notifier_signal_shared(&r->call);
 	return err;
 }
 
@@ -252,8 +252,8 @@ int user_ring_try_start(struct vhost_user_server *s, uint16_t idx)
 	r->logging = user_ring_logging(s, r);
 	vdev_queue_set_dirty(s->dev, idx, r->logging.is_on ? &s->dirty : NULL, r->logging.device);
 	r->is_running = true;
-	if (r->next)
-		notifier_signal(&r->call); /* whoever had it before us may not have come to that */
+	if (r->next) /* whoever had it before us may not have come to that */
+		notifier_signal_shared(&r->call);
 	vdev_queue_enable(s->dev,
 			  idx); /* that it cannot start is the driver's fault, told by error */
 	return 0;

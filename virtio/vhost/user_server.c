@@ -71,11 +71,9 @@ static void user_tell_error(struct vhost_user_server *s)
 	if (s->has_told_error || !(vdev_status(s->dev) & VIRTIO_CONFIG_S_NEEDS_RESET))
 		return;
 	s->has_told_error = true;
-	for (uint16_t i = 0; i < s->dev->nr_queues; i++) {
-		uint64_t one = 1;
+	for (uint16_t i = 0; i < s->dev->nr_queues; i++)
 		if (s->rings[i].err_fd >= 0)
-			ignore(write(s->rings[i].err_fd, &one, sizeof(one)) < 0); /* full: told */
-	}
+			notifier_signal_fd(s->rings[i].err_fd);
 }
 
 /* The frontend reads the configuration again. It may be busy: then it is told the next time. */

@@ -251,6 +251,30 @@ static void answers_that_nobody_reads_end_the_connection(void **state)
 	assert_int_equal(rig_wait_end(r), -EPROTO);
 }
 
+/* Calls and errors are told by eventfds of the frontend: full ones, and made to block. */
+static void eventfds_of_a_frontend_do_not_hold_the_server_up(void **state)
+{
+	struct rig *r = *state;
+	int fds[] = { r->call[0], r->err[0] };
+	fe_negotiate(r, V1);
+	assert_true(fe_set_mem(r));
+	fe_start_ring(r, 0, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		assert_int_equal(fcntl(fds[i], F_SETFL, O_NONBLOCK), 0);
+		while (!eventfd_write(fds[i], UINT64_MAX - 1) || !eventfd_write(fds[i], 1))
+			;
+		assert_int_equal(fcntl(fds[i], F_SETFL, 0), 0);
+	}
+	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_CALL, 0, r->call[0]));
+	(void)fe_get_base(r, 0);
+	fe_start_ring(r, 0, 3);
+	vdev_needs_reset(&r->body->dev, "test"); /* which it has to tell */
+	assert_int_equal(fe_get(r, VHOST_USER_GET_FEATURES) & V1, V1);
+	assert_int_equal(rig_hang_up(r), 0);
+	rig_connect(r);
+	fe_negotiate(r, V1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -261,6 +285,7 @@ int main(void)
 		TEST(rings_outside_memory_do_not_start),
 		TEST(half_a_message_and_a_hang_up_is_a_hang_up),
 		TEST(answers_that_nobody_reads_end_the_connection),
+		TEST(eventfds_of_a_frontend_do_not_hold_the_server_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
