@@ -342,6 +342,8 @@ static void child_refusal(int err, const struct zygote_verdict *v, char why[VM_W
 		text = "is no vmm";
 	else if (err == -ETIMEDOUT)
 		text = "is not ready in time";
+	else if (err == -EBUSY)
+		text = "has to wait: another program is being tried for the device";
 	(void)snprintf(why, VM_WHY_BYTES, "%s", text); /* fits, as the others do */
 	if (err == -EPROTONOSUPPORT)
 		(void)snprintf(why, VM_WHY_BYTES, "is vmm %s, of handover version %u; this is %u",
@@ -356,18 +358,31 @@ static void child_refusal(int err, const struct zygote_verdict *v, char why[VM_W
 			       v->status);
 }
 
-static int child_op_restart(struct vm *vm, unsigned dev, const struct vm_binary *binary,
-			    char why[VM_WHY_BYTES])
+static int child_op_restart(struct vm *vm, unsigned dev)
+{
+	vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
+	return 0;
+}
+
+static int child_op_try(struct vm *vm, unsigned dev, const struct vm_binary *binary, int *trial,
+			char why[VM_WHY_BYTES])
+{
+	const struct zygote_verdict none = { 0 };
+	if (binary->fd < 0)
+		return -EBADF;
+	int err = zygote_try(vm->zygote, dev, binary->fd, binary->path, trial);
+	if (err)
+		child_refusal(err, &none, why);
+	return err;
+}
+
+static int child_op_judge(struct vm *vm, unsigned dev, int trial, char why[VM_WHY_BYTES])
 {
 	struct zygote_verdict v;
-	if (binary && binary->fd < 0)
-		return -EBADF;
-	int err = binary ? zygote_upgrade(vm->zygote, dev, binary->fd, binary->path, &v) : 0;
+	int err = zygote_verdict(trial, &v);
 	if (err)
 		child_refusal(err, &v, why);
-	else
-		vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
-	return err;
+	return err ? err : child_op_restart(vm, dev);
 }
 
 static uint64_t child_capacity(struct vm *vm, unsigned dev)
@@ -403,5 +418,7 @@ const struct vm_device_ops vm_device_child = {
 	.resize = child_op_resize,
 	.set_limits = child_op_set_limits,
 	.restart = child_op_restart,
+	.try = child_op_try,
+	.judge = child_op_judge,
 	.info = child_op_info,
 };

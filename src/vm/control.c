@@ -16,9 +16,10 @@
 #define CONTROL_READ_BYTES 4096u
 
 struct control_client {
-	int fd;         /* -1: a free place */
-	int gift;       /* the last descriptor it sent; -1: none */
-	uint64_t heard; /* when its last request, or itself, came: see control.ticks */
+	int fd; /* -1: a free place */
+	struct control_fds fds;
+	json_t *request; /* which waits for fds.later; NULL: none */
+	uint64_t heard;  /* when its last request, or itself, came: see control.ticks */
 	char *in;
 	size_t in_len, in_cap;
 	char *out; /* what is left of a reply; NULL: nothing */
@@ -31,7 +32,7 @@ struct control {
 	int epoll_fd, listener;
 	int spare_fd; /* given up for a moment to turn a client away without descriptors */
 	uint64_t ticks;
-	control_answer answer;
+	const struct control_ops *ops;
 	void *ctx;
 	struct control_client clients[CONTROL_MAX_CLIENTS];
 };
@@ -59,17 +60,37 @@ json_t *control_error(const char *code, const char *fmt, ...)
 
 /* --- a client --- */
 
+static void client_init(struct control_client *cl, int fd)
+{
+	*cl = (struct control_client){ .fd = fd, .fds = { -1, -1 } };
+}
+
 static void client_drop(struct control_client *cl)
 {
 	fd_close(cl->fd); /* leaves the epoll set by itself */
-	fd_close(cl->gift);
+	fd_close(cl->fds.gift);
+	fd_close(cl->fds.later);
+	json_decref(cl->request);
 	free(cl->in);
 	free(cl->out);
-	*cl = (struct control_client){ .fd = -1, .gift = -1 };
+	client_init(cl, -1);
+}
+
+/* The reply comes later. What the client sends until then lies in its socket. */
+static void client_wait(struct control *c, struct control_client *cl)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = cl };
+	(void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, cl->fd, NULL); /* it is in there */
+	if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, cl->fds.later, &e))
+		client_drop(cl);
 }
 
 static void client_watch(struct control *c, struct control_client *cl)
 {
+	if (cl->request) {
+		client_wait(c, cl);
+		return;
+	}
 	/* whoever is behind is served when it can take a reply, which is now or soon */
 	uint32_t events = cl->out || cl->is_behind ? EPOLLOUT : EPOLLIN;
 	struct epoll_event e = { .events = events, .data.ptr = cl };
@@ -140,7 +161,11 @@ static json_t *control_reply_to(struct control *c, struct control_client *cl, co
 	else if (!json_is_object(request))
 		reply = control_error("bad-request", "not a JSON object");
 	else
-		reply = c->answer(c->ctx, request, &cl->gift);
+		reply = c->ops->answer(c->ctx, request, &cl->fds);
+	if (cl->fds.later >= 0) {
+		cl->request = request;
+		return NULL;
+	}
 	reply = control_with_id(reply, request);
 	json_decref(request);
 	return reply;
@@ -155,12 +180,11 @@ static bool client_serve(struct control *c, struct control_client *cl)
 	if (end) {
 		size_t len = (size_t)(end - cl->in);
 		cl->heard = ++c->ticks;
-		if (!client_reply(cl, control_reply_to(c, cl, cl->in, len)))
-			return false;
+		json_t *reply = control_reply_to(c, cl, cl->in, len);
 		cl->in_len -= len + 1;
 		memmove(cl->in, end + 1, cl->in_len);
 		cl->is_behind = memchr(cl->in, '\n', cl->in_len);
-		return true;
+		return cl->request || client_reply(cl, reply);
 	}
 	if (cl->in_len < CONTROL_LINE_BYTES)
 		return true;
@@ -202,8 +226,8 @@ static ssize_t client_recv(struct control_client *cl, void *buf, size_t len)
 	struct cmsghdr *m = n < 0 ? NULL : CMSG_FIRSTHDR(&h);
 	if (m && m->cmsg_level == SOL_SOCKET && m->cmsg_type == SCM_RIGHTS &&
 	    m->cmsg_len == CMSG_LEN(sizeof(int))) {
-		fd_close(cl->gift);
-		memcpy(&cl->gift, CMSG_DATA(m), sizeof(int));
+		fd_close(cl->fds.gift);
+		memcpy(&cl->fds.gift, CMSG_DATA(m), sizeof(int));
 	}
 	return n;
 }
@@ -235,20 +259,38 @@ static void client_write(struct control *c, struct control_client *cl)
 		client_watch(c, cl);
 }
 
+static void client_finish(struct control *c, struct control_client *cl)
+{
+	json_t *request = cl->request;
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = cl };
+	json_t *reply = control_with_id(c->ops->finish(c->ctx, request, cl->fds.later), request);
+	cl->request = NULL;
+	json_decref(request);
+	(void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, cl->fds.later, NULL); /* it is in there */
+	fd_close(take_fd(cl->fds.later)); /* which leaves by itself only if nobody has a copy */
+	if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, cl->fd, &e)) {
+		json_decref(reply);
+		client_drop(cl);
+	} else if (client_reply(cl, reply)) {
+		client_watch(c, cl);
+	}
+}
+
 /* --- coming and going --- */
 
-/* A free place, or that of whoever was quiet for the longest time. */
+/* A free place, or that of whoever was quiet for the longest time. NULL: all wait for replies. */
 static struct control_client *control_place(struct control *c)
 {
-	struct control_client *oldest = &c->clients[0];
+	struct control_client *oldest = NULL;
 	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		struct control_client *cl = &c->clients[i];
 		if (cl->fd < 0)
 			return cl;
-		if (cl->heard < oldest->heard)
+		if (!cl->request && (!oldest || cl->heard < oldest->heard))
 			oldest = cl;
 	}
-	client_drop(oldest);
+	if (oldest)
+		client_drop(oldest);
 	return oldest;
 }
 
@@ -269,7 +311,12 @@ static void control_accept(struct control *c)
 		return;
 	}
 	struct control_client *cl = control_place(c);
-	*cl = (struct control_client){ .fd = fd, .gift = -1, .heard = ++c->ticks };
+	if (!cl) {
+		fd_close(fd);
+		return;
+	}
+	client_init(cl, fd);
+	cl->heard = ++c->ticks;
 	struct epoll_event e = { .events = EPOLLIN, .data.ptr = cl };
 	if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &e)) {
 		client_drop(cl);
@@ -290,6 +337,8 @@ void control_run(struct control *c)
 			control_accept(c);
 		else if (cl->fd < 0)
 			continue; /* made room for another just now */
+		else if (cl->request)
+			client_finish(c, cl);
 		else if (cl->out || cl->is_behind)
 			client_write(c, cl);
 		else
@@ -307,15 +356,15 @@ static void control_cleanup(struct control **c)
 	control_destroy(*c);
 }
 
-int control_create(struct control **out, int listener, control_answer answer, void *ctx)
+int control_create(struct control **out, int listener, const struct control_ops *ops, void *ctx)
 {
 	CLEANUP(control_cleanup) struct control *c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++)
-		c->clients[i].fd = c->clients[i].gift = -1;
+		client_init(&c->clients[i], -1);
 	c->listener = -1;
-	c->answer = answer;
+	c->ops = ops;
 	c->ctx = ctx;
 	c->spare_fd = fcntl(listener, F_DUPFD_CLOEXEC, 0);
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

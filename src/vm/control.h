@@ -23,15 +23,23 @@
 
 struct control; /* from control_create() to control_destroy() */
 
-/*
- * The reply to @request, an object, which stays the caller's: a new object that has "ok" and not
- * yet "id". NULL: out of memory. *fd is the last descriptor that the client has sent (SCM_RIGHTS),
- * or -1: a request that makes use of it takes it, and leaves -1.
- */
-typedef json_t *(*control_answer)(void *ctx, json_t *request, int *fd);
+/* Descriptors of a request; -1: none. */
+struct control_fds {
+	int gift; /* the last that the client has sent (SCM_RIGHTS): who makes use of it takes it */
+	int later; /* answer() may put one here, which is control's then: finish() replies */
+};
+
+/* Replies are new objects that have "ok" and not yet "id". NULL: out of memory. */
+struct control_ops {
+	/* The reply to @request, an object, which stays the caller's; NULL with @fds->later. */
+	json_t *(*answer)(void *ctx, json_t *request, struct control_fds *fds);
+	/* The same once @later is readable. Its client, who waits, may have gone. */
+	json_t *(*finish)(void *ctx, json_t *request, int later);
+};
 
 /* Takes @listener, a non-blocking listening socket, over on success. */
-MUST_CHECK int control_create(struct control **out, int listener, control_answer answer, void *ctx);
+MUST_CHECK int control_create(struct control **out, int listener, const struct control_ops *ops,
+			      void *ctx);
 /* Hang up on everybody. NULL is fine. */
 void control_destroy(struct control *c);
 /* To be watched for POLLIN: then control_run() has something to do. */

@@ -45,32 +45,32 @@ static int request_device(struct vm *vm, json_t *request, const char **name, jso
 
 /* --- requests --- */
 
-static json_t *request_status(struct vm *vm, json_t *request, int *fd)
+static json_t *request_status(struct vm *vm, json_t *request, struct control_fds *fds)
 {
-	(void)fd;
+	(void)fds;
 	(void)request;
 	return control_ok(vm_describe(vm));
 }
 
-static json_t *request_devices(struct vm *vm, json_t *request, int *fd)
+static json_t *request_devices(struct vm *vm, json_t *request, struct control_fds *fds)
 {
-	(void)fd;
+	(void)fds;
 	(void)request;
 	return control_ok(vm_describe_devices(vm));
 }
 
-static json_t *request_stop(struct vm *vm, json_t *request, int *fd)
+static json_t *request_stop(struct vm *vm, json_t *request, struct control_fds *fds)
 {
-	(void)fd;
+	(void)fds;
 	(void)request;
 	log_info("stopping on request");
 	vm_post_event(vm, VM_EVENT_STOP);
 	return control_ok(json_object());
 }
 
-static json_t *request_powerbtn(struct vm *vm, json_t *request, int *fd)
+static json_t *request_powerbtn(struct vm *vm, json_t *request, struct control_fds *fds)
 {
-	(void)fd;
+	(void)fds;
 	(void)request;
 	acpi_pm_press_power(vm->pm);
 	return control_ok(json_object());
@@ -85,9 +85,9 @@ static bool request_bytes(const json_t *v, uint64_t *out)
 	return json_is_integer(v) && json_integer_value(v) > 0;
 }
 
-static json_t *request_resize(struct vm *vm, json_t *request, int *fd)
+static json_t *request_resize(struct vm *vm, json_t *request, struct control_fds *fds)
 {
-	(void)fd;
+	(void)fds;
 	const char *name;
 	json_t *reply = NULL, *bytes = json_object_get(request, "bytes");
 	int dev = request_device(vm, request, &name, &reply);
@@ -108,9 +108,9 @@ static json_t *request_resize(struct vm *vm, json_t *request, int *fd)
 }
 
 /* Limits that are not named stay as they are. */
-static json_t *request_limit(struct vm *vm, json_t *request, int *fd)
+static json_t *request_limit(struct vm *vm, json_t *request, struct control_fds *fds)
 {
-	(void)fd;
+	(void)fds;
 	const char *name;
 	json_t *reply = NULL;
 	json_t *bps = json_object_get(request, "bps"), *iops = json_object_get(request, "iops");
@@ -134,36 +134,65 @@ static json_t *request_limit(struct vm *vm, json_t *request, int *fd)
 	return request_done(name, err);
 }
 
-static json_t *request_restart(struct vm *vm, json_t *request, int *fd)
+/* What became of a program, @why it was not taken. */
+static json_t *request_upgraded(const char *name, const char *path, int err, const char *why)
 {
-	const char *name;
-	json_t *reply = NULL, *binary = json_object_get(request, "binary");
-	char why[VM_WHY_BYTES] = "";
-	int dev = request_device(vm, request, &name, &reply);
-	if (dev < 0)
-		return reply;
-	if (binary && !json_is_string(binary))
-		return control_error("bad-request", "\"binary\" is no path");
-	CLEANUP(fd_cleanup) int file = binary ? take_fd(*fd) : -1;
-	struct vm_binary b = { .fd = file, .path = json_string_value(binary) };
-	int err = vm->device_ops[dev]->restart(vm, (unsigned)dev, binary ? &b : NULL, why);
-	if (err == -EOPNOTSUPP)
-		return control_error(
-			"not-supported",
-			binary ? "no program can be chosen for %s where it runs"
-			       : "%s has no process of its own that could be restarted",
-			name);
 	if (err == -EBADF)
 		return control_error("bad-request",
 				     "\"binary\" comes without its descriptor (SCM_RIGHTS)");
-	return why[0] ? control_error("failed", "%.200s %s", b.path, why) : request_done(name, err);
+	return why[0] ? control_error("failed", "%.200s %s", path, why) : request_done(name, err);
+}
+
+static json_t *request_try(struct vm *vm, unsigned dev, json_t *request, struct control_fds *fds)
+{
+	const char *name = json_string_value(json_object_get(request, "device"));
+	const char *path = json_string_value(json_object_get(request, "binary"));
+	char why[VM_WHY_BYTES] = "";
+	if (!path)
+		return control_error("bad-request", "\"binary\" is no path");
+	CLEANUP(fd_cleanup) int file = take_fd(fds->gift);
+	struct vm_binary b = { .fd = file, .path = path };
+	if (!vm->device_ops[dev]->try)
+		return control_error("not-supported",
+				     "no program can be chosen for %s where it runs", name);
+	int err = vm->device_ops[dev]->try(vm, dev, &b, &fds->later, why);
+	return err ? request_upgraded(name, path, err, why) : NULL;
+}
+
+static json_t *request_restart(struct vm *vm, json_t *request, struct control_fds *fds)
+{
+	const char *name;
+	json_t *reply = NULL;
+	int dev = request_device(vm, request, &name, &reply);
+	if (dev < 0)
+		return reply;
+	if (json_object_get(request, "binary"))
+		return request_try(vm, (unsigned)dev, request, fds);
+	int err = vm->device_ops[dev]->restart(vm, (unsigned)dev);
+	if (err == -EOPNOTSUPP)
+		return control_error("not-supported",
+				     "%s has no process of its own that could be restarted", name);
+	return request_done(name, err);
+}
+
+/* Of request_try(): the only one that takes its time. */
+static json_t *request_finish(void *ctx, json_t *request, int trial)
+{
+	struct vm *vm = ctx;
+	const char *name = json_string_value(json_object_get(request, "device"));
+	char why[VM_WHY_BYTES] = "";
+	int dev = vm_find_device(vm, name);
+	BUG_ON(dev < 0); /* it was there, and none ever goes */
+	int err = vm->device_ops[dev]->judge(vm, (unsigned)dev, trial, why);
+	return request_upgraded(name, json_string_value(json_object_get(request, "binary")), err,
+				why);
 }
 
 /* A member of a request that is not known is refused: better than one that has no effect. */
 static const struct control_request {
 	const char *name;
 	const char *args[CONTROL_MAX_ARGS];
-	json_t *(*serve)(struct vm *vm, json_t *request, int *fd);
+	json_t *(*serve)(struct vm *vm, json_t *request, struct control_fds *fds);
 } control_requests[] = {
 	{ "status", { NULL }, request_status },
 	{ "devices", { NULL }, request_devices },
@@ -182,7 +211,7 @@ static bool request_knows(const struct control_request *r, const char *key)
 	return is_known;
 }
 
-static json_t *request_answer(void *ctx, json_t *request, int *fd)
+static json_t *request_answer(void *ctx, json_t *request, struct control_fds *fds)
 {
 	const char *name = json_string_value(json_object_get(request, "do"));
 	const struct control_request *r = NULL;
@@ -197,8 +226,11 @@ static json_t *request_answer(void *ctx, json_t *request, int *fd)
 		return control_error("unknown-request", "there is no request '%.40s'", name);
 	json_object_foreach(request, key, value) if (!request_knows(r, key)) return control_error(
 		"bad-request", "'%s' knows no member '%.40s'", name, key);
-	return r->serve(ctx, request, fd);
+	return r->serve(ctx, request, fds);
 }
+
+static const struct control_ops request_ops = { .answer = request_answer,
+						.finish = request_finish };
 
 /* --- the stage --- */
 
@@ -213,7 +245,7 @@ enum vm_status vm_control_build(struct vm *vm)
 				      &vm->control_place);
 	if (st)
 		return st;
-	int err = control_create(&vm->control, listener, request_answer, vm);
+	int err = control_create(&vm->control, listener, &request_ops, vm);
 	if (!err)
 		return VM_EXIT_OK;
 	fd_close(listener);

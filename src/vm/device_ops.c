@@ -25,13 +25,10 @@ static int here_set_limits(struct vm *vm, unsigned dev, const struct blk_limits 
 	return 0;
 }
 
-static int here_restart(struct vm *vm, unsigned dev, const struct vm_binary *binary,
-			char why[VM_WHY_BYTES])
+static int here_restart(struct vm *vm, unsigned dev)
 {
 	(void)vm;
 	(void)dev;
-	(void)binary;
-	(void)why;
 	return -EOPNOTSUPP; /* there is nothing to start anew but the VM */
 }
 

@@ -44,12 +44,17 @@ struct vm_device_ops {
 	/* Disks. The image is made so large, where it is a file, and the driver told. */
 	int (*resize)(struct vm *vm, unsigned dev, uint64_t bytes);
 	int (*set_limits)(struct vm *vm, unsigned dev, const struct blk_limits *l);
+	/* Put a new process in its place. */
+	int (*restart)(struct vm *vm, unsigned dev);
 	/*
-	 * Put a new process in its place, of @binary (NULL: of the same program). A program that is
-	 * no good is not taken, and @why says what is wrong with it. -EBADF: @binary has no file.
+	 * Begin to try another program: *trial, the caller's, is readable when it is over. One that
+	 * is not even tried: @why says what is wrong with it. -EBADF: @binary has no file. NULL:
+	 * none can be chosen.
 	 */
-	int (*restart)(struct vm *vm, unsigned dev, const struct vm_binary *binary,
-		       char why[VM_WHY_BYTES]);
+	int (*try)(struct vm *vm, unsigned dev, const struct vm_binary *binary, int *trial,
+		   char why[VM_WHY_BYTES]);
+	/* Put a process of it in the place of the one there is; or say why not. NULL as try(). */
+	int (*judge)(struct vm *vm, unsigned dev, int trial, char why[VM_WHY_BYTES]);
 	void (*info)(struct vm *vm, unsigned dev, struct vm_device_info *out);
 };
 

@@ -124,12 +124,8 @@ static int vhost_set_limits(struct vm *vm, unsigned dev, const struct blk_limits
 }
 
 /* Leave the server, once it is done with what is in flight, for the one that listens now. */
-static int vhost_restart(struct vm *vm, unsigned dev, const struct vm_binary *binary,
-			 char why[VM_WHY_BYTES])
+static int vhost_restart(struct vm *vm, unsigned dev)
 {
-	(void)why;
-	if (binary)
-		return -EOPNOTSUPP; /* it is not ours to choose */
 	vhost_front_restart(virtio_pci_vdev(vm->vdevs[dev]));
 	return 0;
 }

@@ -281,15 +281,23 @@ pid_t zygote_pid(const struct zygote_device *d)
 
 /* --- errands --- */
 
+/* With @fd (-1: none); *got is the descriptor that comes with the answer, or -1. */
 static int zygote_run_errand(struct zygote *z, const struct zygote_errand *e, int fd,
-			     struct zygote_answer *a)
+			     struct zygote_answer *a, int *got)
 {
 	int fds[ZYGOTE_REQUEST_FDS];
 	unsigned nr;
+	*got = -1;
 	int err = zygote_send(z->life, e, sizeof(*e), &fd, fd >= 0);
 	if (!err)
 		err = zygote_recv(z->life, a, sizeof(*a), fds, &nr, true);
-	return err ? err : a->err;
+	if (err)
+		return err;
+	while (nr > 1)
+		fd_close(fds[--nr]);
+	if (nr)
+		*got = fds[0];
+	return a->err;
 }
 
 int zygote_order(struct zygote *z, unsigned dev, unsigned what, const void *arg, size_t len,
@@ -300,17 +308,18 @@ int zygote_order(struct zygote *z, unsigned dev, unsigned what, const void *arg,
 	if (len > sizeof(e.arg))
 		return -EMSGSIZE;
 	memcpy(e.arg, arg, len);
-	int err = zygote_run_errand(z, &e, -1, &a);
+	CLEANUP(fd_cleanup) int none = -1;
+	int err = zygote_run_errand(z, &e, -1, &a, &none);
 	*is_done = !err && a.is_done;
 	return err;
 }
 
-int zygote_upgrade(struct zygote *z, unsigned dev, int fd, const char *path,
-		   struct zygote_verdict *why)
+int zygote_try(struct zygote *z, unsigned dev, int fd, const char *path, int *trial)
 {
 	size_t len = strlen(path), most = ZYGOTE_PATH_BYTES - 1;
 	struct zygote_errand e = { .dev = dev };
-	struct zygote_answer a = { 0 };
+	struct zygote_answer a;
+	CLEANUP(fd_cleanup) int verdict = -1;
 	if (len > most)
 		path += len - most;
 	while (len > most && ((unsigned char)*path & 0xc0) == 0x80)
@@ -318,10 +327,25 @@ int zygote_upgrade(struct zygote *z, unsigned dev, int fd, const char *path,
 	len = strlen(path);
 	e.len = (uint32_t)len;
 	memcpy(e.arg, path, len);
-	int err = zygote_run_errand(z, &e, fd, &a);
+	int err = zygote_run_errand(z, &e, fd, &a, &verdict);
+	if (!err && verdict < 0)
+		err = -EPROTO;
+	if (!err)
+		*trial = take_fd(verdict);
+	return err;
+}
+
+int zygote_verdict(int trial, struct zygote_verdict *why)
+{
+	int fds[ZYGOTE_REQUEST_FDS];
+	unsigned nr;
+	struct zygote_answer a = { 0 };
+	int err = zygote_recv(trial, &a, sizeof(a), fds, &nr, false);
+	while (nr)
+		fd_close(fds[--nr]);
 	*why = (struct zygote_verdict){ .status = a.status,
 					.handover = a.handover,
 					.lacks = a.lacks };
 	memcpy(why->version, a.version, sizeof(why->version));
-	return err;
+	return err ? err : a.err;
 }

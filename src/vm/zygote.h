@@ -13,8 +13,8 @@
  *       zygote_connect()  ◄── socket ──
  *       zygote_kill(dev)   ── KILL ───►  SIGKILL
  *                         ◄── ENDED ───  reaped
- *       zygote_upgrade(dev) ─ file ───►  clone ──── trial ──────────────►  ops->serve()
- *                         ◄── verdict ─  "ready" or its end               exec, say so, end
+ *       zygote_try(dev) ─ file ───────►  clone ──── trial ──────────────►  ops->serve()
+ *       zygote_verdict()  ◄── verdict ─  "ready" or its end               exec, say so, end
  *
  * Each device has a socket pair of its own for this, so frontends on threads of their own need no
  * lock. The zygote ends when main does, however main ends, and all devices end with it.
@@ -125,7 +125,7 @@ int zygote_status(const struct zygote_device *d);
 uint32_t zygote_lacks(const struct zygote_device *d);
 /* What it told of itself, zeroes beyond that. Any thread. */
 void zygote_about(struct zygote_device *d, void *about, size_t len);
-/* The program it runs: its version, and the path given to zygote_upgrade() (empty: ours). Any
+/* The program it runs: its version, and the path given to zygote_try() (empty: ours). Any
  * thread. */
 void zygote_program(struct zygote_device *d, char version[ZYGOTE_VERSION_BYTES],
 		    char path[ZYGOTE_PATH_BYTES]);
@@ -152,15 +152,20 @@ struct zygote_verdict {
 };
 
 /*
- * Try the program @fd (may be O_PATH), and have the processes of @dev run it from the next one on;
- * @path is its name for people. Control thread; waits for the trial, at most ten seconds.
- *
- * -EISDIR, -EACCES: no file that may be executed, or an image. -ENOEXEC, -ENOENT: no program of
- * this machine, or a script. -ECANCELED: it ended before it was ready. -EPROTONOSUPPORT: another
+ * Try the program @fd (may be O_PATH) for @dev; @path is its name for people. Control thread; does
+ * not wait for the trial: *trial, the caller's, is readable when zygote_verdict() can tell, after
+ * ten seconds at most. -EISDIR, -EACCES: no file that may be executed, or an image. -EBUSY: another
+ * one is being tried for @dev.
+ */
+MUST_CHECK int zygote_try(struct zygote *z, unsigned dev, int fd, const char *path, int *trial);
+
+/*
+ * 0: the processes of the device run it from the next one on. -EAGAIN: the trial is not over.
+ * Otherwise it is not taken, and neither when *trial is closed early. -ENOEXEC, -ENOENT: no program
+ * of this machine, or a script. -ECANCELED: it ended before it was ready. -EPROTONOSUPPORT: another
  * ZYGOTE_HANDOVER. -EPROTO: it is none of ours. -EPERM: it would have less of a jail. -ETIMEDOUT.
  */
-MUST_CHECK int zygote_upgrade(struct zygote *z, unsigned dev, int fd, const char *path,
-			      struct zygote_verdict *why);
+MUST_CHECK int zygote_verdict(int trial, struct zygote_verdict *why);
 
 /*
  * Device process: ready to serve; @lacks: what its jail had to do without. @about, at most

@@ -1,6 +1,7 @@
-/* zygote_errand.c - see zygote_loop.h: orders and programs, which main waits for one at a time. */
+/* zygote_errand.c - see zygote_loop.h: orders and programs. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/err.h"
@@ -9,10 +10,10 @@
 
 #define ORDER_NS (2 * NSEC_PER_SEC) /* for a process to carry out an order */
 
-/* The answer to main's errand. False: it is gone. */
-static bool loop_answer(struct loop *l, const struct zygote_answer *a)
+/* The answer to main's errand, with @fd (-1: none). False: it is gone. */
+static bool loop_answer(struct loop *l, const struct zygote_answer *a, int fd)
 {
-	return !zygote_send(l->life, a, sizeof(*a), NULL, 0);
+	return !zygote_send(l->life, a, sizeof(*a), &fd, fd >= 0);
 }
 
 /* --- programs --- */
@@ -31,33 +32,51 @@ static void slot_upgrade(struct slot *s, const struct zygote_program *p)
 	s->program = *p;
 }
 
-/* @fd is a program that comes with the errand; what becomes of it is told at the trial's end. */
+/* *fd is main's end of a socket for the verdict, and the program is the trial's, on success. */
+static int slot_try(struct loop *l, struct slot *s, const struct zygote_program *program, int *fd)
+{
+	int p[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p))
+		return -errno;
+	int err = zygote_trial_begin(&s->trial, l->cfg, program, (unsigned)(s - l->slots), l->ns);
+	if (err) {
+		fd_close(p[0]);
+		fd_close(p[1]);
+		return err;
+	}
+	s->trial.verdict = p[0];
+	*fd = p[1];
+	return 0;
+}
+
+/* @fd is a program that comes with the errand. */
 static bool loop_try(struct loop *l, const struct zygote_errand *e, int fd)
 {
 	struct zygote_program p = { .fd = fd };
 	struct zygote_answer a = { .err = -EINVAL };
+	CLEANUP(fd_cleanup) int verdict = -1;
 	memcpy(p.path, e->arg, min_u32(e->len, sizeof(p.path) - 1));
 	if (e->dev < l->cfg->nr_devices)
-		a.err = zygote_trial_begin(&l->trial, l->cfg, &p, e->dev, l->ns);
-	if (!a.err)
-		return true;
-	fd_close(fd);
-	return loop_answer(l, &a);
+		a.err = slot_try(l, &l->slots[e->dev], &p, &verdict);
+	if (a.err)
+		fd_close(fd);
+	return loop_answer(l, &a, verdict);
 }
 
-void loop_on_trial(struct loop *l, int status)
+/* A program is taken only if main hears of it. */
+void slot_on_trial(struct slot *s, int status)
 {
-	struct zygote_trial *t = &l->trial;
-	struct slot *s = &l->slots[t->dev];
+	struct zygote_trial *t = &s->trial;
 	zygote_trial_end(t, status);
 	t->answer.lacks &= ~s->lacks;
 	if (!t->answer.err && t->answer.lacks)
 		t->answer.err = -EPERM;
-	if (t->answer.err)
+	int err = zygote_send(t->verdict, &t->answer, sizeof(t->answer), NULL, 0);
+	fd_close(take_fd(t->verdict));
+	if (err || t->answer.err)
 		fd_close(t->program.fd);
 	else
 		slot_upgrade(s, &t->program);
-	ignore(!loop_answer(l, &t->answer)); /* its silence is noticed elsewhere */
 }
 
 /* --- orders: the next process has them from us, the present one is told --- */
@@ -66,7 +85,7 @@ static void loop_end_order(struct loop *l, bool is_done)
 {
 	struct zygote_answer a = { .is_done = is_done };
 	l->order.slot = NULL;
-	ignore(!loop_answer(l, &a)); /* its silence is noticed elsewhere */
+	ignore(!loop_answer(l, &a, -1)); /* its silence is noticed elsewhere */
 }
 
 /* False: it is not there, or does not listen. */
@@ -89,7 +108,7 @@ static bool loop_order(struct loop *l, const struct zygote_errand *e)
 		a.err = l->cfg->ops->order(l->cfg->ctx, e->dev, e->what, e->arg, e->len);
 	if (!a.err && slot_tell(l, &l->slots[e->dev], e))
 		return true;
-	return loop_answer(l, &a);
+	return loop_answer(l, &a, -1);
 }
 
 void slot_on_done(struct loop *l, struct slot *s)
@@ -117,7 +136,8 @@ void loop_drop_order(struct loop *l, const struct slot *s)
 void loop_hurry(struct loop *l)
 {
 	uint64_t now = clock_ns();
-	zygote_trial_look(&l->trial, now);
+	for (unsigned i = 0; i < l->cfg->nr_devices; i++)
+		zygote_trial_look(&l->slots[i].trial, now);
 	if (l->order.slot && now >= l->order.end_ns)
 		loop_end_order(l, false);
 }
@@ -137,5 +157,5 @@ bool loop_on_life(struct loop *l)
 	if (nr)
 		return loop_try(l, &e, fds[0]);
 	struct zygote_answer a = { .err = err };
-	return err ? loop_answer(l, &a) : loop_order(l, &e);
+	return err ? loop_answer(l, &a, -1) : loop_order(l, &e);
 }

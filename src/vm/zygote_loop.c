@@ -258,11 +258,12 @@ static void loop_reap(struct loop *l)
 	int status;
 	pid_t pid;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (l->trial.pid == pid)
-			loop_on_trial(l, loop_exit_status(status));
-		for (unsigned i = 0; i < l->cfg->nr_devices; i++)
+		for (unsigned i = 0; i < l->cfg->nr_devices; i++) {
+			if (l->slots[i].trial.pid == pid)
+				slot_on_trial(&l->slots[i], loop_exit_status(status));
 			if (l->slots[i].pid == pid)
 				slot_on_end(l, &l->slots[i], loop_exit_status(status));
+		}
 	}
 }
 
@@ -279,9 +280,9 @@ NORETURN static void loop_leave(struct loop *l)
 {
 	uint64_t end_ns = clock_ns() + PARTING_NS;
 	l->is_leaving = true;
-	if (l->trial.pid)
-		(void)kill(l->trial.pid, SIGKILL); /* ours until it is reaped */
 	for (unsigned i = 0; i < l->cfg->nr_devices; i++) {
+		if (l->slots[i].trial.pid)
+			(void)kill(l->slots[i].trial.pid, SIGKILL); /* ours until it is reaped */
 		l->slots[i].is_wanted = false;
 		fd_close(take_fd(l->slots[i].sock));
 		if (l->slots[i].state == SLOT_STARTING)
@@ -304,12 +305,12 @@ NORETURN static void loop_leave(struct loop *l)
 /* How long to sleep at most: a lock is waited for, or somebody may take too long. */
 static int loop_timeout_ms(const struct loop *l)
 {
-	int ms = l->trial.pid || l->order.slot ? BEGIN_TICK_MS : -1;
+	int ms = l->order.slot ? BEGIN_TICK_MS : -1;
 	for (unsigned i = 0; i < l->cfg->nr_devices; i++) {
 		const struct slot *s = &l->slots[i];
 		if (s->state == SLOT_OPENING)
 			return LOCK_TICK_MS;
-		if (s->state == SLOT_STARTING && s->program.fd >= 0)
+		if (s->trial.pid || (s->state == SLOT_STARTING && s->program.fd >= 0))
 			ms = BEGIN_TICK_MS;
 	}
 	return ms;
@@ -335,7 +336,6 @@ enum { POLL_LIFE, POLL_SIGNALS, POLL_FIRST_SLOT };
 /* Fill in what is waited for; how many. */
 static nfds_t loop_poll_fill(const struct loop *l, struct pollfd *p)
 {
-	bool hears_trial = l->trial.pid && !l->trial.is_told;
 	nfds_t nr = POLL_FIRST_SLOT;
 	p[POLL_LIFE] = (struct pollfd){ l->life, POLLIN, 0 };
 	p[POLL_SIGNALS] = (struct pollfd){ l->signals, POLLIN, 0 };
@@ -344,14 +344,15 @@ static nfds_t loop_poll_fill(const struct loop *l, struct pollfd *p)
 		p[nr++] = (struct pollfd){ l->slots[i].ready, POLLIN, 0 };
 	}
 	/* no more than there are descriptors: RLIMIT_NOFILE bounds poll(), too */
-	if (hears_trial)
-		p[nr++] = (struct pollfd){ l->trial.ready, POLLIN, 0 };
+	for (unsigned i = 0; i < l->cfg->nr_devices; i++)
+		if (l->slots[i].trial.pid && !l->slots[i].trial.is_told)
+			p[nr++] = (struct pollfd){ l->slots[i].trial.ready, POLLIN, 0 };
 	return nr;
 }
 
 NORETURN static void loop_run(struct loop *l)
 {
-	struct pollfd p[POLL_FIRST_SLOT + 2 * ZYGOTE_MAX_DEVICES + 1];
+	struct pollfd p[POLL_FIRST_SLOT + 3 * ZYGOTE_MAX_DEVICES];
 	for (;;) {
 		if (poll(p, loop_poll_fill(l, p), loop_timeout_ms(l)) < 0)
 			continue; /* EINTR; nothing else can happen to good descriptors */

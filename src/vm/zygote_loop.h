@@ -31,6 +31,7 @@ struct slot {
 	struct zygote_program program, former; /* what runs, and what is to if that is no good */
 	uint32_t lacks;                        /* what the last process that was ready did */
 	bool is_condemned; /* we ended the process before it was ready, for its own fault */
+	struct zygote_trial trial;
 };
 
 /* An order that a process has been told; main waits for what becomes of it. */
@@ -45,7 +46,6 @@ struct loop {
 	int life, signals;
 	unsigned ns;
 	bool is_leaving; /* main is gone: no new processes */
-	struct zygote_trial trial;
 	struct slot_order order;
 	struct slot slots[ZYGOTE_MAX_DEVICES];
 };
@@ -54,8 +54,8 @@ struct loop {
 
 /* Main's words, and its silence. False: it is gone. */
 bool loop_on_life(struct loop *l);
-/* The process of the trial has ended. */
-void loop_on_trial(struct loop *l, int status);
+/* The process of its trial has ended. */
+void slot_on_trial(struct slot *s, int status);
 /* The process of @s, which serves, has spoken. */
 void slot_on_done(struct loop *l, struct slot *s);
 /* The order, if it was for @s, is left to the next process. */

@@ -58,6 +58,7 @@ struct zygote_errand {
 	uint8_t arg[ZYGOTE_ORDER_BYTES]; /* upgrade: the path */
 };
 
+/* The answer, and, on a socket that comes with the answer to an upgrade, the verdict. */
 struct zygote_answer {
 	int32_t err;
 	uint32_t is_done; /* an order: the present process has carried it out */
@@ -74,10 +75,10 @@ struct zygote_program {
 	unsigned kills;  /* of its processes from outside, before one was */
 };
 
-/* A program is tried out: one at a time, because main waits for the answer. */
+/* A program is tried out for a device. */
 struct zygote_trial {
-	pid_t pid; /* 0: none is */
-	unsigned dev;
+	pid_t pid;   /* 0: none is */
+	int verdict; /* to main */
 	int ready;
 	uint64_t end_ns; /* it is ended then */
 	bool is_told;    /* the answer is there */
@@ -123,12 +124,15 @@ MUST_CHECK int zygote_hear(int ready, struct zygote_word *w);
 
 /* --- zygote_trial.c --- */
 
-/* Try @program of @dev, whose descriptor is the trial's on success; @ns: as for zygote_clone(). */
+/*
+ * Try @program of @dev, whose descriptor is the trial's on success; @ns: as for zygote_clone().
+ * t->verdict is the caller's to set then.
+ */
 MUST_CHECK int zygote_trial_begin(struct zygote_trial *t, const struct zygote_config *cfg,
 				  const struct zygote_program *program, unsigned dev, unsigned ns);
 /* Hear what it says; end it when its time is over. Nothing when none is on. */
 void zygote_trial_look(struct zygote_trial *t, uint64_t now_ns);
-/* Its process has ended: the trial is over, t->answer stands, the program is the caller's. */
+/* Its process has ended: t->answer stands, the program and t->verdict are the caller's. */
 void zygote_trial_end(struct zygote_trial *t, int status);
 
 /* --- zygote_clone.c --- */

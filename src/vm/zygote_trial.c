@@ -72,7 +72,7 @@ int zygote_trial_begin(struct zygote_trial *t, const struct zygote_config *cfg,
 		fd_close(p[0]);
 		return pid;
 	}
-	*t = (struct zygote_trial){ .pid = pid, .dev = dev, .ready = p[0], .program = *program };
+	*t = (struct zygote_trial){ .pid = pid, .verdict = -1, .ready = p[0], .program = *program };
 	t->end_ns = clock_ns() + TRIAL_NS;
 	return 0;
 }

@@ -163,10 +163,31 @@ def program(bench, name, content=None, mode=0o755):
     return path
 
 
-def upgrade(bench):
-    """Every device goes on with another program; what is none is refused, and changes nothing."""
+def needs_processes(bench):
     if b"__tsan_init" in Path(bench.vmm).read_bytes():
         raise Skip("ThreadSanitizer does not survive the clone() of a device")
+
+
+def trial(bench):
+    """A program that does nothing is tried for ten seconds: others are served meanwhile, and a stop ends it."""
+    needs_processes(bench)
+    path = bench.work / "s"
+    with machine(bench) as vm, Client(path) as first, open("/usr/bin/yes", "rb") as yes:
+        request = {"do": "restart", "device": "block0", "binary": "yes"}
+        socket.send_fds(first.socket, [json.dumps(request).encode() + b"\n"], [yes.fileno()])
+        with Client(path) as other:
+            reply = other.ask_with(yes.fileno(), **request)
+            within("has to wait", reply["error"]["text"], "another program for the device")
+            other.result("limit", device="block0", iops="100")
+            equal(other.result("status")["state"], "running", "state")
+        command(bench, "stop", path)
+        equal(vm.wait(), 0, "status")
+        equal(first.lines.readline(), b"", "what was said of the program")
+
+
+def upgrade(bench):
+    """Every device goes on with another program; what is none is refused, and changes nothing."""
+    needs_processes(bench)
     path, copy = bench.work / "s", program(bench, "vmm-copy")
     consoles = ("--serial", "type=stdout,num=1,console", "--console", f"type=file,path={bench.work}/console,name=log")
     with machine(bench, *consoles, "--block", "format=null,size=1G,queues=3") as vm:
@@ -352,8 +373,8 @@ def spammed(bench):
         greedy.socket.close()
 
 
-CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, upgrade, restart_of_a_server,
-         command_lines, path_in_use,
+CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, trial, upgrade,
+         restart_of_a_server, command_lines, path_in_use,
          hostile, spammed)  # fmt: skip
 
 

@@ -20,16 +20,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct sockaddr_un where = { .sun_family = AF_UNIX };
 
-static json_t *answer(void *ctx, json_t *request, int *fd)
+static json_t *answer(void *ctx, json_t *request, struct control_fds *fds)
 {
 	struct blk_limits l;
 	const char *text = json_string_value(json_object_get(request, "limit"));
 	(void)ctx;
-	(void)fd;
+	(void)fds;
 	if (text && !config_parse_bps(text, &l) && !config_parse_iops(text, &l))
 		return control_error("bad-request", "%s", text);
 	return control_ok(json_deep_copy(request));
 }
+
+static const struct control_ops ops = { .answer = answer };
 
 static void settle(struct control *c)
 {
@@ -89,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		       (int)getpid()); /* no file */
 	BUG_ON(listener < 0 || bind(listener, (struct sockaddr *)&where, sizeof(where)) ||
 	       listen(listener, 4));
-	BUG_ON(control_create(&c, listener, answer, NULL));
+	BUG_ON(control_create(&c, listener, &ops, NULL));
 	play(c, data, size);
 	control_destroy(c);
 	return 0;

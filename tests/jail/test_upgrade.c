@@ -97,6 +97,10 @@ static int fake_serve(void *ctx, const struct zygote_child *c)
 		return 1;
 	case 'n': /* nonsense */
 		return write(c->ready, "hello, world", 12) == 12 ? 0 : 1;
+	case 't': /* takes its time: as long as its file says so */
+		while (pread(c->binary, &letter, 1, 0) == 1 && letter == 't')
+			(void)usleep(1000);
+		return serve_letter(c, letter);
 	case 'v': /* another version */
 		say_version(c, ZYGOTE_HANDOVER + 1);
 		return 0;
@@ -147,11 +151,28 @@ static int program(char letter, mode_t mode)
 	return fd;
 }
 
+static int await(int trial, struct zygote_verdict *v)
+{
+	struct pollfd p = { trial, POLLIN, 0 };
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	int err = zygote_verdict(trial, v);
+	close(trial);
+	return err;
+}
+
+static int upgrade_to(struct zygote *z, unsigned dev, int fd, const char *path,
+		      struct zygote_verdict *v)
+{
+	int trial = -1;
+	int err = zygote_try(z, dev, fd, path, &trial);
+	return err ? err : await(trial, v);
+}
+
 static int upgrade(struct zygote *z, char letter, struct zygote_verdict *v)
 {
 	char path[4] = { '/', letter };
 	int fd = program(letter, 0700);
-	int err = zygote_upgrade(z, 0, fd, path, v);
+	int err = upgrade_to(z, 0, fd, path, v);
 	close(fd);
 	return err;
 }
@@ -208,6 +229,67 @@ static const struct {
 	{ 'n', -EPROTO, 0 },    { 's', -ECANCELED, 4 }, { 'v', -EPROTONOSUPPORT, 0 },
 };
 
+static int begin_slow_trial(struct zygote *z)
+{
+	int trial = -1, fd = program('t', 0700);
+	assert_int_equal(zygote_try(z, 0, fd, "/t", &trial), 0);
+	close(fd);
+	return trial;
+}
+
+/* From now on it is the program of another letter. */
+static void end_slow_trial(char letter)
+{
+	char path[64];
+	(void)snprintf(path, sizeof(path), "%s/t", folder);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, &letter, 1), 1);
+	close(fd);
+}
+
+static void a_trial_holds_nobody_up(void **state)
+{
+	struct zygote *z = make(*state);
+	struct zygote_verdict v;
+	int trial = begin_slow_trial(z), fd = program('b', 0700);
+	assert_int_equal(zygote_verdict(trial, &v), -EAGAIN);
+	assert_int_equal(upgrade(z, 'b', &v), -EBUSY);
+	assert_int_equal(upgrade_to(z, 1, fd, "/b", &v), 0); /* of another device */
+	assert_int_equal(who(z), 'o');
+	int sock = zygote_connect(zygote_device(z, 1));
+	assert_true(sock >= 0);
+	assert_int_equal(ask(sock, '?'), 'b');
+	end_slow_trial('a');
+	assert_int_equal(await(trial, &v), 0);
+	assert_int_equal(who(z), 'a');
+	close(sock);
+	close(fd);
+	zygote_destroy(z);
+}
+
+static void a_program_of_which_nobody_hears_is_not_taken(void **state)
+{
+	struct zygote *z = make(*state);
+	struct zygote_verdict v;
+	int err;
+	close(begin_slow_trial(z));
+	end_slow_trial('a');
+	while ((err = upgrade(z, 'e', &v)) == -EBUSY)
+		(void)usleep(1000);
+	assert_int_equal(err, -ECANCELED);
+	assert_int_equal(who(z), 'o');
+	zygote_destroy(z);
+}
+
+/* Or the last line would wait for ever. */
+static void the_end_ends_the_trial(void **state)
+{
+	struct zygote *z = make(*state);
+	close(begin_slow_trial(z));
+	zygote_destroy(z);
+}
+
 static void a_bad_program_is_refused_and_changes_nothing(void **state)
 {
 	struct zygote *z = make(*state);
@@ -248,15 +330,15 @@ static void what_is_no_program_is_not_even_tried(void **state)
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(write(mem, "a", 1), 1);
 	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
-	assert_int_equal(zygote_upgrade(z, 0, dir, "x", &v), -EISDIR);
-	assert_int_equal(zygote_upgrade(z, 0, plain, "x", &v), -EACCES);
-	assert_int_equal(zygote_upgrade(z, 0, gone, "x", &v), -EACCES);
-	assert_int_equal(zygote_upgrade(z, 0, mem, "x", &v), -EACCES); /* main can make that */
+	assert_int_equal(upgrade_to(z, 0, dir, "x", &v), -EISDIR);
+	assert_int_equal(upgrade_to(z, 0, plain, "x", &v), -EACCES);
+	assert_int_equal(upgrade_to(z, 0, gone, "x", &v), -EACCES);
+	assert_int_equal(upgrade_to(z, 0, mem, "x", &v), -EACCES); /* main can make that */
 	(void)snprintf(path, sizeof(path), "%s/a", folder);
 	int written = open(path, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(zygote_upgrade(z, 0, written, "x", &v), -EACCES);
-	assert_int_equal(zygote_upgrade(z, 0, p[0], "x", &v), -EACCES);
-	assert_int_equal(zygote_upgrade(z, 2, plain, "x", &v), -EINVAL); /* no such device */
+	assert_int_equal(upgrade_to(z, 0, written, "x", &v), -EACCES);
+	assert_int_equal(upgrade_to(z, 0, p[0], "x", &v), -EACCES);
+	assert_int_equal(upgrade_to(z, 2, plain, "x", &v), -EINVAL); /* no such device */
 	int fds[] = { dir, plain, gone, good, written, mem, p[0], p[1] };
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		close(fds[i]);
@@ -371,7 +453,7 @@ static void a_long_path_loses_its_beginning(void **state)
 	int fd = program('a', 0700);
 	memset(path, 'x', sizeof(path));
 	strcpy(path + sizeof(path) - 5, "/vmm");
-	assert_int_equal(zygote_upgrade(z, 0, fd, path, &v), 0);
+	assert_int_equal(upgrade_to(z, 0, fd, path, &v), 0);
 	close(fd);
 	assert_int_equal(who(z), 'a');
 	zygote_program(zygote_device(z, 0), version, got);
@@ -381,7 +463,7 @@ static void a_long_path_loses_its_beginning(void **state)
 	path[1000 - ZYGOTE_PATH_BYTES] = '\xc3';
 	path[1001 - ZYGOTE_PATH_BYTES] = '\xa9';
 	fd = program('b', 0700);
-	assert_int_equal(zygote_upgrade(z, 0, fd, path, &v), 0);
+	assert_int_equal(upgrade_to(z, 0, fd, path, &v), 0);
 	close(fd);
 	assert_int_equal(who(z), 'b');
 	zygote_program(zygote_device(z, 0), version, got);
@@ -393,6 +475,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOTH(a_program_is_taken_from_the_next_process_on),
+		BOTH(a_trial_holds_nobody_up),
+		BOTH(a_program_of_which_nobody_hears_is_not_taken),
+		BOTH(the_end_ends_the_trial),
 		BOTH(a_bad_program_is_refused_and_changes_nothing),
 		BOTH(what_is_no_program_is_not_even_tried),
 		BOTH(an_image_is_no_program),
@@ -407,7 +492,7 @@ int main(void)
 		return 1;
 	log_set_level(LOG_LEVEL_ERROR);
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
-	for (const char *letter = "abcdeiklnpqsuvwz"; *letter; letter++) {
+	for (const char *letter = "abcdeiklnpqstuvwz"; *letter; letter++) {
 		(void)snprintf(command, sizeof(command), "%s/%c", folder, *letter);
 		(void)unlink(command); /* or it never was */
 	}

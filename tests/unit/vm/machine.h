@@ -16,6 +16,8 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include "base/err.h"
 #include "base/num.h"
 #include "src/vm/vm_priv.h"
@@ -30,12 +32,14 @@ struct machine {
 	struct fake_vdev *dev[MACHINE_DEVICES];
 	struct vm_device_info info; /* of the disk */
 	int err;                    /* what operations answer */
-	const char *why;            /* ... in words, for a restart; NULL: none */
+	const char *why;            /* ... in words, for a program; NULL: none */
+	bool is_tried;              /* a program begins its trial, whatever @err says */
 	/* what they were asked for */
 	unsigned calls, of;
 	uint64_t bytes;
 	struct blk_limits limits;
 	char binary[64];
+	int trial; /* an eventfd: a count ends the trial */
 };
 
 static inline struct machine *machine_of(struct vm *vm)
@@ -61,15 +65,42 @@ static inline int machine_set_limits(struct vm *vm, unsigned dev, const struct b
 	return m->err;
 }
 
-static inline int machine_restart(struct vm *vm, unsigned dev, const struct vm_binary *binary,
-				  char why[VM_WHY_BYTES])
+static inline int machine_restart(struct vm *vm, unsigned dev)
 {
 	struct machine *m = machine_of(vm);
 	m->calls++;
 	m->of = dev;
-	(void)snprintf(m->binary, sizeof(m->binary), "%s", binary ? binary->path : "(ours)");
+	(void)snprintf(m->binary, sizeof(m->binary), "(ours)");
+	return m->err;
+}
+
+static inline int machine_answer(struct machine *m, char why[VM_WHY_BYTES])
+{
 	(void)snprintf(why, VM_WHY_BYTES, "%s", m->why ? m->why : "");
 	return m->err;
+}
+
+static inline int machine_try(struct vm *vm, unsigned dev, const struct vm_binary *binary,
+			      int *trial, char why[VM_WHY_BYTES])
+{
+	struct machine *m = machine_of(vm);
+	m->of = dev;
+	(void)snprintf(m->binary, sizeof(m->binary), "%s", binary->path);
+	if (!m->is_tried)
+		return machine_answer(m, why);
+	m->trial = eventfd(0, EFD_CLOEXEC);
+	assert_true(m->trial >= 0);
+	*trial = dup(m->trial);
+	return 0;
+}
+
+static inline int machine_judge(struct vm *vm, unsigned dev, int trial, char why[VM_WHY_BYTES])
+{
+	struct machine *m = machine_of(vm);
+	eventfd_t over;
+	assert_int_equal(dev, m->of);
+	assert_int_equal(eventfd_read(trial, &over), 0);
+	return machine_answer(m, why);
 }
 
 static inline void machine_info(struct vm *vm, unsigned dev, struct vm_device_info *out)
@@ -81,6 +112,8 @@ static const struct vm_device_ops machine_ops = {
 	.resize = machine_resize,
 	.set_limits = machine_set_limits,
 	.restart = machine_restart,
+	.try = machine_try,
+	.judge = machine_judge,
 	.info = machine_info,
 };
 

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,11 @@ struct fixture {
 	unsigned served;
 };
 
-/* "big": a long reply; "none": no memory; "take": a descriptor; else the request comes back. */
-static json_t *answer(void *ctx, json_t *request, int *fd)
+/*
+ * "big": a long reply; "none": no memory; "take": a descriptor; "wait": until the descriptor that
+ * came can be read; else the request comes back.
+ */
+static json_t *answer(void *ctx, json_t *request, struct control_fds *fds)
 {
 	struct fixture *f = ctx;
 	const char *what = json_string_value(json_object_get(request, "do"));
@@ -37,9 +41,13 @@ static json_t *answer(void *ctx, json_t *request, int *fd)
 		return NULL;
 	if (what && !strcmp(what, "take")) {
 		char byte = 0;
-		ssize_t n = *fd < 0 ? -1 : read(*fd, &byte, 1);
-		fd_close(take_fd(*fd));
+		ssize_t n = fds->gift < 0 ? -1 : read(fds->gift, &byte, 1);
+		fd_close(take_fd(fds->gift));
 		return control_ok(n == 1 ? json_integer(byte) : json_null());
+	}
+	if (what && !strcmp(what, "wait")) {
+		fds->later = take_fd(fds->gift);
+		return NULL;
 	}
 	if (!what || strcmp(what, "big") != 0)
 		return control_ok(json_deep_copy(request));
@@ -52,6 +60,16 @@ static json_t *answer(void *ctx, json_t *request, int *fd)
 	return o;
 }
 
+static json_t *finish(void *ctx, json_t *request, int later)
+{
+	char byte = 0;
+	(void)ctx;
+	assert_string_equal(json_string_value(json_object_get(request, "do")), "wait");
+	return read(later, &byte, 1) == 1 ? control_ok(json_integer(byte)) : NULL;
+}
+
+static const struct control_ops ops = { .answer = answer, .finish = finish };
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -60,7 +78,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(f->folder));
 	(void)snprintf(f->path, sizeof(f->path), "%s/s", f->folder);
 	assert_int_equal(listen_at(f->path, 8, 0600, &listener, &f->place), VM_EXIT_OK);
-	assert_int_equal(control_create(&f->c, listener, answer, f), 0);
+	assert_int_equal(control_create(&f->c, listener, &ops, f), 0);
 	*state = f;
 	return 0;
 }
@@ -381,6 +399,64 @@ static void a_descriptor_goes_with_a_request(void **state)
 	close(p[0]);
 }
 
+#define WAIT "{\"do\":\"wait\",\"id\":7}\n"
+
+static void a_reply_that_comes_later_holds_up_its_client_alone(void **state)
+{
+	struct fixture *f = *state;
+	char buf[200];
+	int p[2], fd = greeted(f), other = greeted(f);
+	assert_int_equal(pipe(p), 0);
+	say_with(f, fd, WAIT "{\"id\":8}\n", p[0], 1);
+	say(f, fd, "{\"id\":9}\n", 9);
+	expect(f, other, "{\"id\":1}\n", "\"id\":1}\n");
+	assert_int_equal(hear(f, fd, buf, sizeof(buf)), 0);
+	assert_int_equal(write(p[1], "\3", 1), 1);
+	expect(f, fd, "",
+	       "{\"ok\":true,\"result\":3,\"id\":7}\n"
+	       "{\"ok\":true,\"result\":{\"id\":8},\"id\":8}\n"
+	       "{\"ok\":true,\"result\":{\"id\":9},\"id\":9}\n");
+	/* what it was to be told is done, whether it stays or not */
+	say_with(f, fd, WAIT, p[0], 1);
+	close(fd);
+	settle(f);
+	assert_int_equal(write(p[1], "\3", 1), 1);
+	settle(f);
+	struct pollfd left = { p[0], POLLIN, 0 };
+	assert_int_equal(poll(&left, 1, 0), 0);
+	close(p[0]);
+	assert_int_equal(write(p[1], "\3", 1), -1); /* nobody has the other end any more */
+	close(p[1]);
+	close(other);
+}
+
+static void who_waits_for_a_reply_keeps_the_place(void **state)
+{
+	struct fixture *f = *state;
+	char buf[200];
+	int p[2], q[2], fds[CONTROL_MAX_CLIENTS];
+	assert_int_equal(pipe(p) + pipe(q), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = greeted(f);
+		say_with(f, fds[i], WAIT, i ? q[0] : p[0], 1);
+	}
+	int late = client(f);
+	assert_int_equal(hear(f, late, buf, sizeof(buf)), -1);
+	close(late);
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		assert_int_equal(hear(f, fds[i], buf, sizeof(buf)), 0);
+	assert_int_equal(write(p[1], "\3", 1), 1);
+	settle(f);
+	late = greeted(f);
+	close(late);
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	close(p[0]);
+	close(p[1]);
+	close(q[0]); /* most still wait when all ends */
+	close(q[1]);
+}
+
 static void the_socket_is_ours_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -441,8 +517,11 @@ int main(void)
 		T(no_memory_for_a_reply_ends_the_connection),
 		T(an_error_has_no_odd_bytes),
 		T(a_descriptor_goes_with_a_request),
+		T(a_reply_that_comes_later_holds_up_its_client_alone),
+		T(who_waits_for_a_reply_keeps_the_place),
 		T(the_socket_is_ours_alone),
 		T(a_dead_socket_is_replaced_and_another_left_alone),
 	};
+	(void)signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

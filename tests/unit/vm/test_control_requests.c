@@ -65,10 +65,18 @@ static void expect_error(struct fixture *f, const char *request, const char *cod
 	json_decref(o);
 }
 
+static void join(struct fixture *f)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	f->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	strcpy(a.sun_path, f->path);
+	assert_int_equal(connect(f->sock, (struct sockaddr *)&a, sizeof(a)), 0);
+	json_decref(hear(f)); /* who we are */
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	void *m = NULL;
 	assert_non_null(f);
 	assert_int_equal(machine_setup(&m), 0);
@@ -79,10 +87,7 @@ static int setup(void **state)
 	f->m->c.socket = strdup(f->path);
 	f->m->c.disks[0].limits = (struct blk_limits){ .ops_per_s = 5, .bytes_per_s = 6 };
 	assert_int_equal(vm_control_build(&f->m->vm), VM_EXIT_OK);
-	f->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	strcpy(a.sun_path, f->path);
-	assert_int_equal(connect(f->sock, (struct sockaddr *)&a, sizeof(a)), 0);
-	json_decref(hear(f)); /* who we are */
+	join(f);
 	*state = f;
 	return 0;
 }
@@ -219,19 +224,66 @@ static void a_process_is_replaced(void **state)
 	expect_ok(f, "{\"do\":\"restart\",\"device\":\"rng\"}");
 	assert_int_equal(f->m->of, MACHINE_RNG);
 	assert_string_equal(f->m->binary, "(ours)");
-	expect_ok(f, "{\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}");
-	assert_string_equal(f->m->binary, "/bin/vmm");
 	f->m->err = -EOPNOTSUPP;
 	expect_error(f, "{\"do\":\"restart\",\"device\":\"rng\"}", "not-supported", "process");
-	expect_error(f, "{\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}",
-		     "not-supported", "no program");
+}
+
+#define UPGRADE "{\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}"
+
+static void a_program_that_is_not_even_tried_is_refused_at_once(void **state)
+{
+	struct fixture *f = *state;
 	f->m->err = -EBADF;
-	expect_error(f, "{\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}",
-		     "bad-request", "descriptor");
+	expect_error(f, UPGRADE, "bad-request", "descriptor");
+	assert_string_equal(f->m->binary, "/bin/vmm");
+	f->m->err = -EACCES;
+	f->m->why = "is no file";
+	expect_error(f, UPGRADE, "failed", "/bin/vmm is no file");
+	f->m->vm.device_ops[MACHINE_RNG] = &vm_device_here;
+	expect_error(f, UPGRADE, "not-supported", "no program");
+}
+
+static void end_trial(struct fixture *f)
+{
+	settle(f);
+	assert_int_equal(eventfd_write(f->m->trial, 1), 0);
+	close(f->m->trial);
+}
+
+/* The reply waits, and nobody else does. */
+static void a_trial_holds_up_no_other_request(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture other = *f;
+	char b;
+	f->m->is_tried = true;
+	assert_int_equal(send(f->sock, UPGRADE "\n", strlen(UPGRADE "\n"), MSG_NOSIGNAL),
+			 strlen(UPGRADE "\n"));
+	settle(f);
+	assert_int_equal(recv(f->sock, &b, 1, MSG_DONTWAIT), -1);
+	join(&other);
+	expect_ok(&other, "{\"do\":\"status\"}");
+	expect_ok(&other, "{\"do\":\"stop\"}");
+	assert_int_equal(atomic_load(&f->m->vm.event), VM_EVENT_STOP);
+	end_trial(f);
+	json_t *o = hear(f);
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+	close(other.sock);
+}
+
+static void a_trial_that_fails_is_put_in_words(void **state)
+{
+	struct fixture *f = *state;
+	f->m->is_tried = true;
 	f->m->err = -EPROTO;
 	f->m->why = "is no vmm";
-	expect_error(f, "{\"do\":\"restart\",\"device\":\"rng\",\"binary\":\"/bin/vmm\"}", "failed",
-		     "/bin/vmm is no vmm");
+	assert_int_equal(send(f->sock, UPGRADE "\n", strlen(UPGRADE "\n"), MSG_NOSIGNAL),
+			 strlen(UPGRADE "\n"));
+	end_trial(f);
+	json_t *o = hear(f), *e = json_object_get(o, "error");
+	assert_string_equal(json_string_value(json_object_get(e, "text")), "/bin/vmm is no vmm");
+	json_decref(o);
 }
 
 /* --- refusals --- */
@@ -370,6 +422,9 @@ int main(void)
 		T(a_limit_that_is_not_named_stays),
 		T(limits_that_were_not_taken_are_not_told),
 		T(a_process_is_replaced),
+		T(a_program_that_is_not_even_tried_is_refused_at_once),
+		T(a_trial_holds_up_no_other_request),
+		T(a_trial_that_fails_is_put_in_words),
 		T(what_makes_no_sense_is_refused_and_does_nothing),
 		T(what_a_device_refuses_is_put_in_words),
 		M(without_a_socket_or_a_run_there_is_none),
