@@ -7,7 +7,10 @@
 #include <sys/stat.h>
 #include "base/err.h"
 #include "base/host_err.h"
+#include "base/num.h"
 #include "vm/config.h"
+
+#define JSON_MAX_BYTES MIB /* what is larger is another kind of file */
 
 static int json_scalar(const json_t *v, char *out, size_t cap)
 {
@@ -68,9 +71,9 @@ static int json_one(struct config_builder *b, unsigned index, json_t *v)
 static int json_member(struct config_builder *b, const char *key, json_t *v)
 {
 	int index = config_find(key);
+	b->now = &config_options[config_find("config")];
 	if (index < 0)
-		return config_fail(b, "--config: unknown option '%s'; 'vmm run --help' lists them",
-				   key);
+		return config_fail(b, "unknown option '%s'; 'vmm run --help' lists them", key);
 	if (!json_is_array(v) || !config_options[index].repeats)
 		return json_one(b, (unsigned)index, v);
 	size_t i;
@@ -95,29 +98,40 @@ static int json_refuse(struct config_builder *b, const char *path, int err)
 }
 
 /* Opened without waiting for a writer: a FIFO is refused, not read. */
-static int json_open(struct config_builder *b, const char *path)
+static FILE *json_open(struct config_builder *b, const char *path, int *err)
 {
 	struct stat st;
 	CLEANUP(fd_cleanup) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	FILE *f = NULL;
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return json_refuse(b, path, -errno);
-	if (!S_ISREG(st.st_mode))
-		return config_fail(b, "%s: not a regular file; give a JSON file", path);
-	return take_fd(fd);
+		*err = json_refuse(b, path, -errno);
+	else if (!S_ISREG(st.st_mode))
+		*err = config_fail(b, "%s: not a regular file; give a JSON file", path);
+	else if (!st.st_size)
+		*err = config_fail(b, "%s: is empty; give {\"kernel\": \"…\", …}", path);
+	else if ((uint64_t)st.st_size > JSON_MAX_BYTES)
+		*err = config_fail(b, "%s: is larger than 1 MiB; give a JSON file", path);
+	else if (!(f = fdopen(fd, "r")))
+		*err = json_refuse(b, path, -errno);
+	if (f)
+		ignore(take_fd(fd)); /* the stream's now */
+	return f;
 }
 
 int config_load_file(struct config_builder *b, const char *path)
 {
 	json_error_t je;
-	CLEANUP(fd_cleanup) int fd = json_open(b, path);
-	if (fd < 0)
-		return fd;
-	json_t *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &je);
+	int err = 0;
+	FILE *f = json_open(b, path, &err);
+	if (!f)
+		return err;
+	/* of a descriptor the library reads each byte by a call of its own */
+	json_t *root = json_loadf(f, JSON_REJECT_DUPLICATES, &je);
+	(void)fclose(f);        /* it was read */
 	if (!root && !*je.text) /* want of memory, where the library can tell it */
 		return json_refuse(b, path, -ENOMEM);
 	if (!root)
 		return config_fail(b, "%s:%d:%d: %s", path, je.line, je.column, je.text);
-	int err = 0;
 	const char *key;
 	json_t *v;
 	if (!json_is_object(root))

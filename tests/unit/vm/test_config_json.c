@@ -47,11 +47,12 @@ static void a_broken_file_is_refused_with_the_place(void **state)
 	static const struct {
 		const char *json, *word;
 	} rows[] = {
-		{ "", "1" },
+		{ "", "is empty" },
+		{ " ", ":1:" },
 		{ "[]", "object" },
 		{ "{\"mem\": \"1G\"", ":1:" },
 		{ "{\"mem\": \"1G\", \"mem\": \"2G\"}", "duplicate" },
-		{ "{\"colour\": 1}", "colour" },
+		{ "{\"cpus\": 2, \"colour\": 1}", "--config: unknown option 'colour'" },
 		{ "{\"mem\": null}", "--mem" },
 		{ "{\"mem\": \"0\"}", "--mem" },
 		{ "{\"mem\": 1.5}", "--mem" },
