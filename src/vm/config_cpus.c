@@ -92,7 +92,7 @@ int opt_cpus(struct config_builder *b, const char *value)
 	for (bool is_first = true; !err && kv_next(&it); is_first = false) {
 		uint64_t n;
 		if (it.is_bad)
-			return opt_bad_part(b, value);
+			return opt_bad_part(b, &it, value);
 		if (!is_first || it.has_val) {
 			err = cpus_key(b, &it);
 			continue;
@@ -186,7 +186,7 @@ int opt_mem(struct config_builder *b, const char *value)
 	int err = 0;
 	for (bool is_first = true; !err && kv_next(&it); is_first = false) {
 		if (it.is_bad)
-			return opt_bad_part(b, value);
+			return opt_bad_part(b, &it, value);
 		err = is_first && !it.has_val ? opt_mem_size(b, it.val) : opt_mem_key(b, &it);
 	}
 	return err;

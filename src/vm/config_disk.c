@@ -58,7 +58,7 @@ static int disk_block_size(struct config_builder *b, struct vm_disk_config *d, c
 {
 	uint64_t n;
 	if (!kv_number(v, 512, 4096, &n) || !is_pow2(n))
-		return config_fail(b, "block_size=%s; give 512, 1024, 2048 or 4096", v);
+		return config_fail(b, "block-size=%s; give 512, 1024, 2048 or 4096", v);
 	d->block_bytes = (uint32_t)n;
 	return 0;
 }
@@ -284,7 +284,7 @@ static int disk_add(struct config_builder *b, const char *value, bool path_first
 		int err = is_first && !it.has_val && path_first ? opt_string(b, &d->path, it.val)
 								: disk_key(b, d, &it);
 		if (it.is_bad)
-			err = opt_bad_part(b, value);
+			err = opt_bad_part(b, &it, value);
 		if (err)
 			return err;
 	}

@@ -29,15 +29,14 @@ static int kv_item(struct kv_iter *it, char *buf, size_t cap)
 	return (int)n;
 }
 
-bool kv_next(struct kv_iter *it)
+/* An item into its parts. */
+static void kv_split(struct kv_iter *it)
 {
 	char buf[sizeof(it->val)];
-	if (!it->at || it->is_bad)
-		return false;
 	if (kv_item(it, buf, sizeof(buf)) <= 0) {
 		it->is_bad = true;
 		it->key[0] = 0;
-		return true;
+		return;
 	}
 	char *eq = strchr(buf, '=');
 	size_t klen = eq ? (size_t)(eq - buf) : strlen(buf);
@@ -47,6 +46,28 @@ bool kv_next(struct kv_iter *it)
 	klen = min_size(klen, sizeof(it->key) - 1);
 	memcpy(it->key, buf, klen);
 	it->key[klen] = 0;
+}
+
+/* Did the key of the item before @it->at stand in an item before that one? */
+static bool kv_is_twice(const struct kv_iter *it)
+{
+	struct kv_iter before = { .at = it->whole };
+	unsigned times = 0;
+	for (bool is_first = true; before.at && before.at != it->at; is_first = false) {
+		kv_split(&before);
+		times += (before.has_val || !is_first) && !strcmp(before.key, it->key);
+	}
+	return times > 1;
+}
+
+bool kv_next(struct kv_iter *it)
+{
+	if (!it->at || it->is_bad)
+		return false;
+	it->whole = it->whole ? it->whole : it->at;
+	kv_split(it);
+	it->is_twice = !it->is_bad && kv_is_twice(it);
+	it->is_bad |= it->is_twice;
 	return true;
 }
 

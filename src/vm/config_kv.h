@@ -19,10 +19,12 @@
  */
 struct kv_iter {
 	const char *at; /* rest of the text */
+	const char *whole;
 	char key[64];
 	char val[4096];
-	bool has_val; /* "key=value", as opposed to "key" */
-	bool is_bad;  /* an item was too long or empty */
+	bool has_val;  /* "key=value", as opposed to "key" */
+	bool is_bad;   /* an item was too long or empty, or ... */
+	bool is_twice; /* ... its key stood there before; a first item without a value has none */
 };
 bool kv_next(struct kv_iter *it);
 

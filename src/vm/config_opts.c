@@ -40,8 +40,10 @@ int opt_bool(struct config_builder *b, const struct kv_iter *it, bool *out)
 	return config_fail(b, "%s=%s; give on or off", it->key, it->val);
 }
 
-int opt_bad_part(struct config_builder *b, const char *value)
+int opt_bad_part(struct config_builder *b, const struct kv_iter *it, const char *value)
 {
+	if (it->is_twice)
+		return config_fail(b, "'%s' is given twice; give it once", it->key);
 	return config_fail(b,
 			   "'%s' has an empty or overlong part; one comma separates two parts, "
 			   "',,' is a comma in one",

@@ -25,7 +25,7 @@ MUST_CHECK int opt_cpu_set(struct config_builder *b, const char *text, cpu_set_t
 /* "key=on|off", or "key" alone for on. */
 MUST_CHECK int opt_bool(struct config_builder *b, const struct kv_iter *it, bool *out);
 /* Refuse @value, a list with a part that kv_next() calls bad. */
-MUST_CHECK int opt_bad_part(struct config_builder *b, const char *value);
+MUST_CHECK int opt_bad_part(struct config_builder *b, const struct kv_iter *it, const char *value);
 
 /* config_cpus.c */
 int opt_cpus(struct config_builder *b, const char *value);

@@ -111,7 +111,7 @@ static int serial_add(struct config_builder *b, const char *value, bool is_virti
 	b->c->nr_serial++; /* from here on config_fini() frees it */
 	struct kv_iter it = { .at = value };
 	while (kv_next(&it)) {
-		int err = it.is_bad ? opt_bad_part(b, value) : serial_key(b, s, &it);
+		int err = it.is_bad ? opt_bad_part(b, &it, value) : serial_key(b, s, &it);
 		if (err)
 			return err;
 	}

@@ -135,7 +135,7 @@ static int vhost_add(struct config_builder *b, const char *value, uint32_t id)
 		int err = is_first && id && !it.has_val ? vhost_socket(b, d, it.val)
 							: vhost_key(b, d, &it);
 		if (it.is_bad)
-			err = opt_bad_part(b, value);
+			err = opt_bad_part(b, &it, value);
 		if (err)
 			return err;
 	}

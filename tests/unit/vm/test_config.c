@@ -233,6 +233,13 @@ static const struct {
 	{ "vhost-user-fs", "/s:" },
 	{ "vhost-user-fs", ":tag" },
 	{ "vhost-user-fs", "/s:tag,tag=other" },
+	/* of two the last would win without a word */
+	{ "cpus", "2,affinity=0,affinity=1" },
+	{ "mem", "1G,numa=0,prefault,numa=1" },
+	{ "block", "path=a,queues=1,path=b" },
+	{ "disk", "a,direct,direct=off" },
+	{ "serial", "num=1,type=sink,num=2" },
+	{ "vhost-user-blk", "/s,queues=2,queues=3" },
 	{ "initrd", "" },
 	{ "gpu", NULL },
 	{ "net", "tap=x" },
