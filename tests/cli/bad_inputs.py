@@ -151,6 +151,7 @@ ROWS = [
     ("memory to be added", USAGE, ["--mem", "not supported"], lambda p: ["-m", "64,hotplug=64M", p.kernel]),
     ("key of a disk twice", USAGE, ["--block", "'queues'", "twice"], lambda p: ["--block", f"path={p.file('d', size=65536)},queues=1,queues=2", p.kernel]),
     ("block of no size", USAGE, ["--block", "block-size=513", "4096"], lambda p: ["--block", f"path={p.file('d', size=65536)},block-size=513", p.kernel]),
+    ("jail required and switched off", USAGE, ["--disable-sandbox", "--sandbox"], lambda p: ["--sandbox=require", "--disable-sandbox", p.kernel]),
     ("limit of nothing", USAGE, ["--block", "bps", "off"], lambda p: ["--block", f"path={p.file('d', size=65536)},bps=0", p.kernel]),
     ("limit with two bursts", USAGE, ["--block", "iops", "off"], lambda p: ["--block", f"path={p.file('d', size=65536)},iops=1:2:3", p.kernel]),
     ("cache of a third kind", USAGE, ["--block", "wce", "on or off"], lambda p: ["--block", f"path={p.file('d', size=65536)},wce=writeback", p.kernel]),

@@ -249,6 +249,18 @@ static const struct {
 	{ "config", "/" },
 };
 
+static void two_words_for_the_jail_must_not_differ(void **state)
+{
+	struct fixture *f = *state;
+	f->b.origin = CONFIG_FROM_FILE;
+	assert_int_equal(set(f, "sandbox", "require"), 0);
+	f->b.origin = CONFIG_FROM_ARGS; /* overrides the file */
+	assert_int_equal(set(f, "disable-sandbox", NULL), 0);
+	assert_int_equal(f->c.sandbox, VM_SANDBOX_OFF);
+	assert_int_equal(set(f, "sandbox", "require"), -EINVAL);
+	assert_non_null(strstr(f->b.err.text, "--disable-sandbox"));
+}
+
 static void devices_of_others_are_named_by_their_sockets(void **state)
 {
 	struct fixture *f = *state;
@@ -395,6 +407,7 @@ int main(void)
 		T(lists_split_at_commas_outside_brackets),
 		T(a_block_disk_takes_every_key),
 		T(old_spellings_name_read_only_and_root),
+		T(two_words_for_the_jail_must_not_differ),
 		T(devices_of_others_are_named_by_their_sockets),
 		T(more_devices_than_fit_are_refused),
 		T(bad_values_are_refused_by_name),
