@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/log.h"
+#include "vm/vm.h"
 
 #define CONTROL_PROTOCOL 1
 #define CONTROL_WAIT_S   60 /* for a reply, and for the end of a VM */
@@ -113,7 +114,10 @@ static const char *control_reason(int err)
 	switch (err) {
 	case -ENOENT:
 	case -ECONNREFUSED:
+	case -EPROTOTYPE:
 		return "no VM listens there; check the path given to 'vmm run --socket'";
+	case -EACCES:
+		return "no right to use the socket; only the user who runs the VM has it";
 	case -EPROTO:
 		return "what answers there is no VM of this program's version";
 	case -EAGAIN:
@@ -126,30 +130,45 @@ static const char *control_reason(int err)
 }
 
 /* The "result" of @reply, or NULL with the reason printed. */
-static json_t *control_result(const char *command, const char *socket, const json_t *reply)
+static json_t *control_result(const char *command, const char *socket, const json_t *reply,
+			      int *status)
 {
 	json_t *result = json_object_get(reply, "result");
-	if (json_is_true(json_object_get(reply, "ok")) && result)
+	if (json_is_true(json_object_get(reply, "ok")) && result) {
+		*status = VM_EXIT_OK;
 		return json_incref(result);
-	const char *text = json_string_value(
-		json_object_get(json_object_get(reply, "error"), "text"));
+	}
+	const json_t *error = json_object_get(reply, "error");
+	const char *text = json_string_value(json_object_get(error, "text"));
+	const char *code = json_string_value(json_object_get(error, "code"));
+	if (code && !strcmp(code, "bad-request"))
+		*status = VM_EXIT_USAGE;
 	log_error("%s: %s: %s", command, socket, text ? text : "the reply makes no sense");
 	return NULL;
 }
 
-static json_t *control_ask_all(const char *command, const char *socket, json_t *request, int fd,
-			       bool until_end)
+/* What is asked of whom. */
+struct control_call {
+	const char *command, *socket;
+	int fd; /* -1: none */
+	bool until_end;
+};
+
+static json_t *control_ask_all(const struct control_call *call, json_t *request, int *status)
 {
+	const char *command = call->command, *socket = call->socket;
 	json_t *reply = NULL, *result = NULL;
+	*status = VM_EXIT_HOST;
 	FILE *f = control_connect(socket);
 	int err = f ? 0 : -errno;
 	if (!err)
-		err = request ? control_exchange(f, request, fd, &reply) : -ENOMEM;
+		err = request ? control_exchange(f, request, call->fd, &reply) : -ENOMEM;
 	if (!err)
-		result = control_result(command, socket, reply);
+		result = control_result(command, socket, reply, status);
 	else
 		log_error("%s: %s: %s", command, socket, control_reason(err));
-	if (result && until_end && control_see_end(f)) {
+	if (result && call->until_end && control_see_end(f)) {
+		*status = VM_EXIT_HOST;
 		log_error("%s: %s: the VM is still busy ending", command, socket);
 		json_decref(result);
 		result = NULL;
@@ -161,12 +180,16 @@ static json_t *control_ask_all(const char *command, const char *socket, json_t *
 	return result;
 }
 
-json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end)
+json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end,
+		    int *status)
 {
-	return control_ask_all(command, socket, request, -1, until_end);
+	const struct control_call call = { command, socket, -1, until_end };
+	return control_ask_all(&call, request, status);
 }
 
-json_t *control_ask_with(const char *command, const char *socket, json_t *request, int fd)
+json_t *control_ask_with(const char *command, const char *socket, json_t *request, int fd,
+			 int *status)
 {
-	return control_ask_all(command, socket, request, fd, false);
+	const struct control_call call = { command, socket, fd, false };
+	return control_ask_all(&call, request, status);
 }

@@ -69,14 +69,12 @@ static int operate_parse(struct operate_args *a, unsigned allowed, int argc, cha
 static int operate_each(const struct operate_args *a, int first, bool until_end,
 			json_t *(*make)(const struct operate_args *a))
 {
-	int status = VM_EXIT_OK;
+	int status = VM_EXIT_OK, one;
 	if (first >= a->nr_words)
 		return operate_usage(a->command, "SOCKET", "is missing");
 	for (int i = first; i < a->nr_words; i++) {
-		json_t *result = control_ask(a->command, a->words[i], make(a), until_end);
-		if (!result)
-			status = VM_EXIT_HOST;
-		json_decref(result);
+		json_decref(control_ask(a->command, a->words[i], make(a), until_end, &one));
+		status = one ? one : status;
 	}
 	return status;
 }
@@ -154,10 +152,11 @@ static int operate_show(struct operate_args *a, const char *request, int first)
 {
 	if (a->nr_words != first + 1)
 		return operate_usage(a->command, "SOCKET", "give one");
+	int status;
 	json_t *r = control_ask(a->command, a->words[first], json_pack("{s:s}", "do", request),
-				false);
+				false, &status);
 	if (!r)
-		return VM_EXIT_HOST;
+		return status;
 	if (a->is_json) {
 		(void)json_dumpf(r, stdout, JSON_INDENT(1)); /* the flush below tells */
 		printf("\n");
@@ -264,7 +263,9 @@ static json_t *upgrade_device(const char *socket, const char *name)
 {
 	size_t i;
 	json_t *d, *found = NULL;
-	json_t *all = control_ask("device", socket, json_pack("{s:s}", "do", "devices"), false);
+	int status; /* that there is no answer is the host's fault, whatever it says */
+	json_t *all = control_ask("device", socket, json_pack("{s:s}", "do", "devices"), false,
+				  &status);
 	if (!all)
 		return NULL;
 	json_array_foreach(all, i, d) if (!strcmp(operate_text(d, "name"), name)) found = d;
@@ -314,7 +315,7 @@ static int operate_upgrade(struct operate_args *a)
 {
 	CLEANUP(fd_cleanup) int fd = open(a->binary, O_PATH | O_CLOEXEC);
 	if (fd < 0) {
-		log_error("device: --binary: %s: %s", a->binary, strerror(errno));
+		log_error("device: --binary: %s: %s; check the path", a->binary, strerror(errno));
 		return VM_EXIT_USAGE;
 	}
 	a->binary = upgrade_shown(a->binary);
@@ -323,9 +324,10 @@ static int operate_upgrade(struct operate_args *a)
 		return VM_EXIT_HOST;
 	long long restarts = operate_int(before, "restarts");
 	json_decref(before);
-	json_t *result = control_ask_with("device", a->words[2], make_restart(a), fd);
+	int status;
+	json_t *result = control_ask_with("device", a->words[2], make_restart(a), fd, &status);
 	if (!result)
-		return VM_EXIT_HOST;
+		return status;
 	json_decref(result);
 	return upgrade_await(a, restarts);
 }

@@ -113,6 +113,7 @@ def resize(bench):
         command(bench, "disk", "resize", 0, "8M", "--shrink", path)
         equal(image.stat().st_size, 8 * MIB, "the image")
         within("no device", command(bench, "disk", "resize", 7, "8M", path, expect=1), "disk 7")
+        within("nor a size", command(bench, "disk", "resize", 0, "much", path, expect=2), "no size")
         with Client(path) as client:
             equal(client.result("devices")[0]["disk"]["bytes"], 8 * MIB, "told")
             equal(client.result("devices")[0]["process"], process, "who serves it")
@@ -143,7 +144,7 @@ def limits(bench):
             client.refused("no-such-device", "limit", device="block1", iops="5")
             equal(client.result("devices")[0]["disk"]["limits"]["bps"], None, "a refused request changes nothing")
             equal(client.result("devices")[0]["process"], process, "who serves it")
-        within("knows no member", command(bench, "disk", "limit", 0, "speed=1", path, expect=1), "unknown limit")
+        within("knows no member", command(bench, "disk", "limit", 0, "speed=1", path, expect=2), "unknown limit")
 
 
 def restart(bench):
@@ -302,6 +303,9 @@ def command_lines(bench):
         command(bench, *words, expect=2)
     within("no VM listens", command(bench, "status", bench.work / "nothing", expect=1), "no socket")
     within("too long", command(bench, "status", "a" * 200, expect=1).lower(), "long path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(bench.work / "datagrams"))
+        within("no VM listens", command(bench, "status", bench.work / "datagrams", expect=1), "another kind of socket")
 
 
 def path_in_use(bench):

@@ -20,11 +20,13 @@
 
 /* --- the VM that is spoken to --- */
 
-static char asked[2048];     /* "SOCKET REQUEST" a line; "… until end" */
-static const char *mute;     /* the socket nobody answers at */
-static const char *replying; /* the "result" of others; NULL: {} */
+static char asked[2048];               /* "SOCKET REQUEST" a line; "… until end" */
+static const char *mute;               /* the socket nobody answers at */
+static int mute_status = VM_EXIT_HOST; /* what is told of it */
+static const char *replying;           /* the "result" of others; NULL: {} */
 
-json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end)
+json_t *control_ask(const char *command, const char *socket, json_t *request, bool until_end,
+		    int *status)
 {
 	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	size_t at = strlen(asked);
@@ -34,6 +36,7 @@ json_t *control_ask(const char *command, const char *socket, json_t *request, bo
 	bool fails = !text || (mute && !strcmp(mute, socket));
 	json_memory_free(text);
 	json_decref(request);
+	*status = fails ? mute_status : VM_EXIT_OK;
 	if (fails)
 		return NULL;
 	json_t *r = json_loads(replying ? replying : "{}", 0, NULL);
@@ -43,10 +46,11 @@ json_t *control_ask(const char *command, const char *socket, json_t *request, bo
 
 static const char *replying_after; /* ... once a program has come */
 
-json_t *control_ask_with(const char *command, const char *socket, json_t *request, int fd)
+json_t *control_ask_with(const char *command, const char *socket, json_t *request, int fd,
+			 int *status)
 {
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	json_t *r = control_ask(command, socket, request, false);
+	json_t *r = control_ask(command, socket, request, false, status);
 	if (r)
 		replying = replying_after;
 	return r;
@@ -163,6 +167,10 @@ static void one_vm_that_does_not_answer_makes_it_fail(void **state)
 	assert_string_equal(ran.out, "");
 	run(cmd_device_restart, "device restart rng b");
 	assert_int_equal(ran.status, VM_EXIT_HOST);
+	mute_status = VM_EXIT_USAGE; /* it says that the request makes no sense */
+	run(cmd_disk, "disk resize 0 much a b");
+	assert_int_equal(ran.status, VM_EXIT_USAGE);
+	mute_status = VM_EXIT_HOST;
 }
 
 /* --- another program --- */
