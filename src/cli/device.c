@@ -31,7 +31,7 @@ static int device_fd(const char *text, int *fd)
 	errno = 0;
 	long n = strtol(text, &end, 10);
 	if (errno || *end || end == text || n < 0 || n > INT32_MAX)
-		return device_usage(text, "is not a descriptor");
+		return device_usage("--fd", "give the number of a descriptor");
 	*fd = (int)n;
 	return 0;
 }
@@ -41,7 +41,7 @@ static int device_option(struct config_builder *b, struct device_endpoint *e, in
 	switch (opt) {
 	case DEVICE_SOCKET:
 		e->path = optarg;
-		return 0;
+		return *optarg ? 0 : device_usage("--socket", "needs a value");
 	case DEVICE_FD:
 		return device_fd(optarg, &e->fd);
 	case DEVICE_BLOCK:

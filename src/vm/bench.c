@@ -174,12 +174,28 @@ static enum vm_status bench_output(const struct bench_plan *p)
 	return VM_EXIT_OK;
 }
 
+/* Told before minutes of measurement, not behind them. */
+static enum vm_status bench_check_plot(const char *path)
+{
+	char folder[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	(void)snprintf(folder, sizeof(folder), "%.*s", (int)(slash ? slash - path + 1 : 1),
+		       slash ? path : "."); /* what is too long is not there */
+	if (access(folder, W_OK | X_OK))
+		return vm_fail_named(-errno, "--plot", path,
+				     "give a path in a folder that exists and may be written");
+	if (!bench_can_plot())
+		return vm_fail(VM_EXIT_USAGE, "--plot: needs gnuplot: apt-get install gnuplot-nox");
+	return VM_EXIT_OK;
+}
+
 enum vm_status vm_bench(const struct bench_config *cfg)
 {
 	cpu_set_t mine;
 	unsigned nr_queues = BENCH_MAX_QUEUES;
-	if (cfg->plot && !bench_can_plot())
-		return vm_fail(VM_EXIT_USAGE, "--plot: needs gnuplot: apt-get install gnuplot-nox");
+	enum vm_status st = cfg->plot ? bench_check_plot(cfg->plot) : VM_EXIT_OK;
+	if (st)
+		return st;
 	if (!sched_getaffinity(0, sizeof(mine), &mine))
 		nr_queues = min_u32((uint32_t)CPU_COUNT(&mine), BENCH_MAX_QUEUES);
 	CLEANUP(free_cleanup) struct bench_plan *p = malloc(sizeof(*p));
@@ -188,7 +204,7 @@ enum vm_status vm_bench(const struct bench_config *cfg)
 		return vm_fail_errno(p ? guest : -ENOMEM, "a file for the guest");
 	bench_plan_fill(p, cfg, nr_queues);
 	CLEANUP(fd_cleanup) int image = -1;
-	enum vm_status st = bench_make_image(cfg, &image);
+	st = bench_make_image(cfg, &image);
 	if (!st)
 		st = bench_boot(p, guest, image);
 	return st ? st : bench_output(p);

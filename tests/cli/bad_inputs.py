@@ -185,10 +185,20 @@ ROWS = [
     ("configuration a FIFO", USAGE, ["--config"], lambda p: ["--config", p.fifo("c")]),
     ("no descriptors", HOST, ["ulimit -n"], lambda p: ["-d", p.file("d", size=65536), p.kernel], limit(resource.RLIMIT_NOFILE, 8)),
     ("no address space", HOST, ["--mem", "less memory"], lambda p: ["-m", "2G", p.kernel], limit(resource.RLIMIT_AS, 1 << 30)),
+    ("descriptor that is no number", USAGE, ["--fd", "number"], None),
+    ("socket without a name", USAGE, ["--socket", "value"], None),
+    ("program that is not there", USAGE, ["--binary", "none", "check the path"], None),
+    ("picture into no folder", USAGE, ["--plot", "none/a.svg", "folder"], None),
     ("command unknown", USAGE, ["unknown command"], None),
     ("command not built yet", USAGE, ["not supported"], None),
 ]
-COMMANDS = {"command unknown": ["fly"], "command not built yet": ["suspend", "x"]}
+COMMANDS = {
+    "descriptor that is no number": ["device", "block", "--fd", "x", "--block", "path=d"],
+    "socket without a name": ["device", "block", "--socket", "", "--block", "path=d"],
+    "program that is not there": ["device", "restart", "block0", "--binary", "none", "s"],
+    "picture into no folder": ["bench", "--plot", "none/a.svg"],
+    "command unknown": ["fly"], "command not built yet": ["suspend", "x"],
+}
 
 
 def run(vmm, args, cwd, prepare):
