@@ -119,10 +119,8 @@ static int main_fill_standard_fds(void)
 	return 0;
 }
 
-int main(int argc, char **argv)
+static int main_run(int argc, char **argv)
 {
-	if (main_fill_standard_fds())
-		return VM_EXIT_HOST; /* and nowhere to say so */
 	const char *name = argc > 1 ? argv[1] : "help";
 	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
 		name = "help";
@@ -142,4 +140,21 @@ int main(int argc, char **argv)
 		return VM_EXIT_USAGE;
 	}
 	return argc > 1 ? c->run(argc - 1, argv + 1) : (c->run(1, argv), VM_EXIT_USAGE);
+}
+
+/* What was printed may be on its way still; who has failed has said so. */
+static int main_flush(int status)
+{
+	errno = 0;
+	if ((!fflush(stdout) && !ferror(stdout)) || status != VM_EXIT_OK)
+		return status;
+	log_error("standard output: %s", strerror(errno ? errno : EIO));
+	return VM_EXIT_HOST;
+}
+
+int main(int argc, char **argv)
+{
+	if (main_fill_standard_fds())
+		return VM_EXIT_HOST; /* and nowhere to say so */
+	return main_flush(main_run(argc, argv));
 }

@@ -308,6 +308,13 @@ def command_lines(bench):
         within("no VM listens", command(bench, "status", bench.work / "datagrams", expect=1), "another kind of socket")
 
 
+def full_output(bench):
+    for words in (("help",), ("help", "run"), ("run", "--help"), ("version",)):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([bench.vmm, *words], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        equal((done.returncode, done.stderr), (1, b"vmm: standard output: No space left on device\n"), words)
+
+
 def path_in_use(bench):
     path = bench.work / "s"
     with machine(bench):
@@ -378,7 +385,7 @@ def spammed(bench):
 
 
 CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, trial, upgrade,
-         restart_of_a_server, command_lines, path_in_use,
+         restart_of_a_server, command_lines, full_output, path_in_use,
          hostile, spammed)  # fmt: skip
 
 
