@@ -166,6 +166,8 @@ ROWS = [
     ("value missing", USAGE, ["--mem", "value"], lambda p: [p.kernel, "--mem"]),
     ("option doubled", USAGE, ["--mem", "twice"], lambda p: ["-m", "64", "--mem", "128", p.kernel]),
     ("option not built yet", USAGE, ["--gpu", "not supported"], lambda p: ["--gpu", p.kernel]),
+    ("network card of our own", USAGE, ["--net", "not supported", "--vhost-user-net"], lambda p: ["--net", "tap", p.kernel]),
+    ("shared folder of our own", USAGE, ["--shared-dir", "not supported", "--vhost-user-fs"], lambda p: ["--shared-dir", "/:tag", p.kernel]),
     ("serial into a directory", USAGE, ["--serial"], lambda p: ["--serial", f"type=file,path={p.directory('s')}", p.kernel]),
     ("serial to a socket nobody serves", USAGE, ["--serial"], lambda p: ["--serial", f"type=unix,path={p.socket('s')}", p.kernel]),
     ("serial into a FIFO nobody reads", USAGE, ["--serial"], lambda p: ["--serial", f"type=file,path={p.fifo('s')}", p.kernel]),
