@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/err.h"
@@ -213,6 +214,16 @@ static int pool_list_fds(struct reactor *r, uint64_t *deadline_ns)
 	return (int)nr;
 }
 
+/*
+ * Ready a moment ago. Whoever shares an eventfd with us may have taken the count since, and made it
+ * a blocking one: so say each time not to wait. Terminals do not know that, but are not shared so.
+ */
+static ssize_t pool_read(int fd, const struct iovec *iov, int nr)
+{
+	ssize_t res = preadv2(fd, iov, nr, -1, RWF_NOWAIT);
+	return res < 0 && errno == EOPNOTSUPP ? readv(fd, iov, nr) : res;
+}
+
 /* A stream that is ready. A pipe takes PIPE_BUF bytes then without blocking; more might block. */
 static int32_t pool_stream(const struct reactor_op *op)
 {
@@ -225,7 +236,7 @@ static int32_t pool_stream(const struct reactor_op *op)
 	}
 	ssize_t res;
 	if (op->code == IORING_OP_READ || op->code == IORING_OP_READV) {
-		res = readv(op->fd, iov, nr);
+		res = pool_read(op->fd, iov, nr);
 	} else {
 		while (nr > 1 && !iov->iov_len)
 			iov++, nr--;

@@ -4,8 +4,10 @@
 #include <linux/falloc.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "base/clock.h"
 
 static int scratch_file(const void *text, size_t len)
 {
@@ -201,6 +203,40 @@ static void streams_wait_until_there_is_something(void **state)
 		rig_end(&g);
 		close(j.fd);
 	}
+}
+
+static void look_around(struct reactor *r, void *arg)
+{
+	(void)r;
+	(void)arg;
+}
+
+/* Whoever shares an eventfd may have the count between a poll and a read. */
+static void a_count_that_is_taken_away_holds_nobody_up(void **state)
+{
+	(void)state;
+	struct rig g;
+	struct wait_job j = { .fd = eventfd(0, EFD_CLOEXEC) };
+	rig_make(&g, 8);
+	rig_start(&g);
+	(void)alarm(60);
+	for (unsigned i = 0; i < 2000; i++) {
+		uint64_t count;
+		struct iovec iov = { &count, sizeof(count) };
+		rig_op_init(&j.op);
+		rig_call(&g, start_stream, &j);
+		assert_int_equal(eventfd_write(j.fd, 1), 0);
+		for (uint64_t end_ns = clock_ns() + i % 200 * 500; clock_ns() < end_ns;)
+			; /* to come at each moment once */
+		if (preadv2(j.fd, &iov, 1, -1, RWF_NOWAIT) > 0) {
+			rig_call(&g, look_around, NULL);
+			assert_int_equal(eventfd_write(j.fd, 1), 0);
+		}
+		assert_int_equal(rig_result(&j.op), 8);
+	}
+	(void)alarm(0);
+	rig_end(&g);
+	close(j.fd);
 }
 
 static void a_poll_tells_what_is_ready(void **state)
@@ -548,6 +584,7 @@ int main(void)
 		cmocka_unit_test(punches_holes),
 		cmocka_unit_test(an_error_goes_to_its_operation),
 		cmocka_unit_test(streams_wait_until_there_is_something),
+		cmocka_unit_test(a_count_that_is_taken_away_holds_nobody_up),
 		cmocka_unit_test(a_poll_tells_what_is_ready),
 		cmocka_unit_test(waits_end_while_it_looks_out),
 		cmocka_unit_test(a_timeout_passes_before_a_later_one),
