@@ -88,7 +88,8 @@ static void blk_sync_done(struct reactor_op *op, int32_t res)
 		reactor_fdatasync(blk_reactor(bq), op, b->file.fd);
 		return;
 	}
-	if (res < 0 && blk_is_cached(b))
+	/* -ECANCELED: the kernel had no thread for it, and has not even asked the file */
+	if (res < 0 && res != -ECANCELED && blk_is_cached(b))
 		atomic_fetch_add_explicit(&b->losses, 1, memory_order_relaxed);
 	bq->sync_ok = res >= 0;
 	/* seq_cst: as in blk_sync_tell() */

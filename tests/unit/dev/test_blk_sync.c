@@ -46,6 +46,15 @@ static void lost_writes_are_not_forgotten(void **state)
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
 }
 
+static void a_sync_that_was_never_tried_loses_nothing(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	FAKE_PLAN(FAKE_SYNC, -ECANCELED);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
+}
+
 /* What another process has lost is no less lost. */
 static void losses_are_inherited(void **state)
 {
@@ -236,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(flushes_share_a_sync_that_starts_after_them),
 		T(lost_writes_are_not_forgotten),
+		T(a_sync_that_was_never_tried_loses_nothing),
 		T(losses_are_inherited),
 		T(zeroes_in_the_cache_are_not_forgotten),
 		T(an_error_counts_for_all_syncs_it_overlaps),
