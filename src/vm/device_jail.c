@@ -168,9 +168,9 @@ static enum vm_status jail_mourn(struct device_jail *j, int sig, uint64_t lived_
 static enum vm_status jail_live(struct device_jail *j, bool *is_over)
 {
 	struct zygote_word w;
-	uint64_t since_ns = clock_ns();
 	*is_over = true;
 	enum vm_status st = jail_start(j);
+	uint64_t since_ns = clock_ns(); /* the wait for its predecessor's lock is no life */
 	/* one that ends without a word has said why itself, or was killed */
 	if (!st && !zygote_hear(j->ready, &w))
 		st = child_check_jail(j->vm->c, w.lacks);
