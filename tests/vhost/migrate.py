@@ -248,7 +248,6 @@ def run_guest(guest, migrations):
             generations.append(Generation(guest, number))
             print(f"    migration {number}: {migrate(*generations[-2:])}", flush=True)
             generations[-2].end(problems)
-        wait_for_rounds(generations[-1], guest.work, 1)
         generations[-1].end(problems)
     except RuntimeError as error:
         problems.append(str(error))
