@@ -38,10 +38,11 @@
 #define ZYGOTE_PATH_BYTES    256 /* of a program, for people; longer ones lose their beginning */
 
 /*
- * What a process is told and what it says when it is ready have this version; other programs know
- * the one that they were built with. Counts up with every change of either.
+ * What a process is told, what it says when it is ready and the system calls it may need of those
+ * that the zygote's list lets pass have this version; other programs know the one that they were
+ * built with. Counts up with every change of these.
  */
-#define ZYGOTE_HANDOVER 3
+#define ZYGOTE_HANDOVER 4
 
 struct zygote; /* from zygote_create() to zygote_destroy() */
 
