@@ -132,7 +132,7 @@ def test_command(vmm, client, report, work):
         ("two disks", [*base, "--socket", path, "--block", null, "--block", null], "give it once"),
         ("bad key", [*base, "--socket", path, "--block", "path=a,colour=red"], "unknown key"),
         ("missing image", [*base, "--socket", path, "--block", "path=/nonexistent"], "No such file"),
-        ("bad descriptor", [*base, "--fd", "x", "--block", null], "not a descriptor"),
+        ("bad descriptor", [*base, "--fd", "x", "--block", null], "number of a descriptor"),
         ("descriptor of something else", [*base, "--fd", "2", "--block", null], "no Unix socket"),
         ("a file in the way", [*base, "--socket", __file__, "--block", null], "no socket"),
         ("a path too long", [*base, "--socket", "/" + 120 * "x", "--block", null], "too long"),
