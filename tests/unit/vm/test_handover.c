@@ -118,15 +118,19 @@ static int read_changed(enum handover_kind kind, const char *from, const char *t
 	return handover_read(got, changed);
 }
 
+#define TEXT_OF(x) #x
+#define TEXT(x)    TEXT_OF(x)
+#define NOW        TEXT(ZYGOTE_HANDOVER)
+
 static const struct {
 	enum handover_kind kind;
 	const char *from, *to;
 	int want;
 } changes[] = {
 	{ HANDOVER_RNG, "\"trial\"", "\"new\":{},\"trial\"", 0 }, /* from a later version */
-	{ HANDOVER_RNG, "\"handover\":3", "\"handover\":4", -EPROTONOSUPPORT },
-	{ HANDOVER_RNG, "\"handover\":3", "\"handover\":2", -EPROTONOSUPPORT },
-	{ HANDOVER_RNG, "\"handover\":3", "\"handover\":\"3\"", -EPROTO },
+	{ HANDOVER_RNG, "\"handover\":" NOW, "\"handover\":1" NOW, -EPROTONOSUPPORT },
+	{ HANDOVER_RNG, "\"handover\":" NOW, "\"handover\":1", -EPROTONOSUPPORT },
+	{ HANDOVER_RNG, "\"handover\":" NOW, "\"handover\":\"" NOW "\"", -EPROTO },
 	{ HANDOVER_RNG, "\"ready\":5", "\"unready\":5", -EPROTO },
 	{ HANDOVER_RNG, "\"rng\"", "\"net\"", -EPROTO },
 	{ HANDOVER_RNG, "\"rng\"", "7", -EPROTO },
@@ -141,6 +145,8 @@ static const struct {
 	{ HANDOVER_DISK, "[0,0,0,0]", "[0,0,0,-1]", -EPROTO },
 	{ HANDOVER_DISK, "[0,0,0,0]", "[0,0,0]", -EPROTO },
 	{ HANDOVER_DISK, "\"path=x\"", "1", -EPROTO },
+	{ HANDOVER_DISK, "\"lost\":false,", "", 0 },
+	{ HANDOVER_DISK, "\"lost\":false", "\"lost\":0", -EPROTO },
 	{ HANDOVER_DISK, "\"cpus\":null", "\"cpus\":[3,1023]", 0 },
 	{ HANDOVER_DISK, "\"cpus\":null", "\"cpus\":[]", -EPROTO },
 	{ HANDOVER_DISK, "\"cpus\":null", "\"cpus\":3", -EPROTO },
