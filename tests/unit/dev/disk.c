@@ -127,6 +127,18 @@ uint8_t disk_run(struct disk *f, uint32_t type, uint64_t sector, uint64_t addr, 
 	return disk_status(f, n);
 }
 
+void disk_run_synced(struct disk *f, uint32_t type, uint64_t addr, uint32_t len)
+{
+	fake_held = 1u << FAKE_SYNC;
+	unsigned n = disk_ask(f, type, 0, addr, len);
+	fake_passes(5);
+	assert_int_equal(fake_waiting(FAKE_SYNC), 1);
+	assert_int_equal(disk_status(f, n), 0xff);
+	fake_held = 0;
+	(void)drive_wait(&f->v, 0, NULL);
+	assert_int_equal(disk_status(f, n), VIRTIO_BLK_S_OK);
+}
+
 void disk_put_range(struct disk *f, unsigned i, uint64_t sector, uint32_t nr, uint32_t flags)
 {
 	uint8_t *p = f->v.ram + DISK_DATA + i * 16;

@@ -51,5 +51,7 @@ unsigned disk_ask_flush(struct disk *f, uint16_t idx);
 uint8_t disk_status(const struct disk *f, unsigned n);
 /* The same, to its end; returns the status. */
 uint8_t disk_run(struct disk *f, uint32_t type, uint64_t sector, uint64_t addr, uint32_t len);
+/* A good request at sector 0 that is answered once a sync has ended, and not before. */
+void disk_run_synced(struct disk *f, uint32_t type, uint64_t addr, uint32_t len);
 
 #endif

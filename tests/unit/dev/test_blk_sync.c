@@ -79,7 +79,6 @@ static void two_flushes(struct disk *f, unsigned n[2])
 	fake_held = 0;
 }
 
-/* The kernel tells of it once, whoever asks first: pages of queue 0 may be what queue 1 lost. */
 /* With O_DIRECT there is no cache that could lose them, until a part of a block is zeroed in it. */
 static void zeroes_in_the_cache_are_not_forgotten(void **state)
 {
@@ -98,6 +97,7 @@ static void zeroes_in_the_cache_are_not_forgotten(void **state)
 	}
 }
 
+/* The kernel tells of it once, whoever asks first: pages of queue 0 may be what queue 1 lost. */
 static void an_error_counts_for_all_syncs_it_overlaps(void **state)
 {
 	struct disk *f = *state;
@@ -157,14 +157,7 @@ static void without_flush_every_write_is_durable(void **state)
 {
 	struct disk *f = *state;
 	disk_up(f, DISK_ALL & ~BIT(VIRTIO_BLK_F_FLUSH));
-	fake_held = 1u << FAKE_SYNC;
-	unsigned n = disk_ask(f, VIRTIO_BLK_T_OUT, 0, DISK_DATA, 512);
-	fake_passes(5);
-	assert_int_equal(fake_waiting(FAKE_SYNC), 1);
-	assert_int_equal(disk_status(f, n), 0xff);
-	fake_held = 0;
-	(void)drive_wait(&f->v, 0, NULL);
-	assert_int_equal(disk_status(f, n), VIRTIO_BLK_S_OK);
+	disk_run_synced(f, VIRTIO_BLK_T_OUT, DISK_DATA, 512);
 	uint8_t wce = 7;
 	vdev_config_read(f->v.dev, offsetof(struct virtio_blk_config, wce), &wce, 1);
 	assert_int_equal(wce, 0);

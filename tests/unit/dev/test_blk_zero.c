@@ -165,14 +165,7 @@ static void written_through_zeroes_are_synced(void **state)
 	struct disk *f = *state;
 	disk_up(f, DISK_ALL & ~BIT(VIRTIO_BLK_F_FLUSH));
 	disk_put_range(f, 0, 1, 8, 0);
-	fake_held = 1u << FAKE_SYNC;
-	unsigned n = disk_ask(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16);
-	fake_passes(5);
-	assert_int_equal(fake_waiting(FAKE_SYNC), 1);
-	assert_int_equal(disk_status(f, n), 0xff);
-	fake_held = 0;
-	(void)drive_wait(&f->v, 0, NULL);
-	assert_int_equal(disk_status(f, n), VIRTIO_BLK_S_OK);
+	disk_run_synced(f, VIRTIO_BLK_T_WRITE_ZEROES, DISK_DATA, 16);
 }
 
 static void what_was_not_agreed_is_not_supported(void **state)
