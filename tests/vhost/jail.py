@@ -224,7 +224,7 @@ def flushes_of(client, socket):
 def test_lost_writes(vmm, client, report, work):
     """
     A disk below the image is full for a while, so writes that were taken are lost. The kernel tells that once, and
-    the process that it told dies: the next one knows all the same, the next server begins anew.
+    the process that it told dies: the next one knows all the same.
     """
     small, failed = work / "small", f"request of type {FLUSH}: status 1"
     mounts = (

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "base/clock.h"
 #include "../../../virtio/inflight_wire.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "dev/vworker.h"
 #include "drive.h"

@@ -4,8 +4,8 @@
 #include <linux/falloc.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/uio.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "base/clock.h"
 
