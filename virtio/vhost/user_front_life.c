@@ -313,7 +313,7 @@ static void life_hope_again(struct front *f)
 static int life_reset(struct front *f)
 {
 	life_hope_again(f);
-	f->is_broken = false; /* was a ring that has stopped since */
+	f->is_broken = false; /* it was by a ring that has stopped since */
 	if (f->cfg.forget)
 		f->cfg.forget(f->cfg.forget_ctx);
 	return front_is_connected(f) ? front_reset_server(f) : 0;
