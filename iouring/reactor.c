@@ -6,10 +6,10 @@
 #include <sys/eventfd.h>
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/num.h"
 
-#define REACTOR_MAIL_BUDGET  256 /* messages a pass */
-#define REACTOR_SPIN_ROUNDS  16  /* between two looks at the clock */
+#define REACTOR_MAIL_BUDGET  256  /* messages a pass */
+#define REACTOR_SPIN_ROUNDS  16   /* between two looks at the clock */
+#define REACTOR_HOLD_NS      5000 /* without news, until sources settle */
 #define REACTOR_POOL_THREADS 4
 
 static_assert(offsetof(struct reactor, is_asleep) - offsetof(struct reactor, mail) >= CACHE_ALIGN,
@@ -194,26 +194,24 @@ static bool reactor_look_out(struct reactor *r)
 	return false;
 }
 
-/* When the first of those who hold something back tells it; UINT64_MAX: nobody does. */
-static uint64_t reactor_hold_until_ns(struct reactor *r)
+static bool reactor_is_holding(struct reactor *r)
 {
-	uint64_t until_ns = UINT64_MAX;
-	reactor_for_each_source(s, r) if (s->hold_until_ns)
-		until_ns = min_u64(until_ns, s->hold_until_ns);
-	return until_ns;
+	bool any = false;
+	reactor_for_each_source(s, r) any |= s->is_holding;
+	return any;
 }
 
 /* Somebody holds back what the driver waits for: not for long. True: something came up. */
 static bool reactor_hold(struct reactor *r)
 {
-	uint64_t until_ns = reactor_hold_until_ns(r);
-	if (likely(until_ns == UINT64_MAX))
+	if (likely(!reactor_is_holding(r)))
 		return false;
 	bool may_wait = !r->is_stopping && spin_may_hold(&r->spin);
-	while (may_wait && clock_ns() < until_ns)
+	uint64_t until_ns = may_wait ? clock_ns() + REACTOR_HOLD_NS : 0;
+	while (clock_ns() < until_ns)
 		if (reactor_look_out(r))
 			return true;
-	reactor_for_each_source(s, r) if (s->hold_until_ns) s->settle(s);
+	reactor_for_each_source(s, r) if (s->is_holding) s->settle(s);
 	return false;
 }
 

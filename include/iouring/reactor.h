@@ -94,11 +94,10 @@ struct reactor_source {
 	/* Awake again. May be NULL. */
 	void (*disarm)(struct reactor_source *s);
 	/*
-	 * flush() may hold back what it has to tell, and say here until when (monotonic clock; 0:
-	 * nothing is held). When nothing new has come by then settle() tells it; sooner, where
-	 * looking out for more is no use.
+	 * flush() may hold back what it has to tell, and say so here. When nothing new came for a
+	 * few microseconds settle() tells it.
 	 */
-	uint64_t hold_until_ns;
+	bool is_holding;
 	void (*settle)(struct reactor_source *s);
 };
 

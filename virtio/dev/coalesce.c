@@ -5,28 +5,18 @@
 #define COALESCE_PAUSE_MIN 4u
 #define COALESCE_PAUSE_MAX 64u
 
-static void coalesce_begin(struct coalesce *c, uint64_t shown, uint64_t now_ns)
+bool coalesce_holds(struct coalesce *c, uint64_t shown, uint64_t now_ns)
 {
-	c->is_holding = true;
-	c->since_ns = now_ns;
-	c->first = shown;
-	c->is_single = c->skip > 0;
-	c->delay_ns = 0;
-	if (c->is_single) {
-		c->skip--;
-		c->delay_ns = moment_delay_ns(&c->moment, now_ns);
+	if (!c->is_holding) {
+		if (c->skip) {
+			c->skip--;
+			return false;
+		}
+		c->is_holding = true;
+		c->since_ns = now_ns;
+		c->first = shown;
 	}
-}
-
-uint64_t coalesce_until(struct coalesce *c, uint64_t shown, uint64_t now_ns)
-{
-	if (!c->is_holding)
-		coalesce_begin(c, shown, now_ns);
-	bool is_single = c->is_single && shown == c->first;
-	uint64_t end_ns = c->since_ns + (is_single ? c->delay_ns : COALESCE_MAX_NS);
-	if (shown - c->told >= COALESCE_MAX || now_ns >= end_ns)
-		return 0;
-	return is_single ? end_ns : min_u64(end_ns, now_ns + COALESCE_IDLE_NS);
+	return shown - c->told < COALESCE_MAX && now_ns - c->since_ns < COALESCE_MAX_NS;
 }
 
 void coalesce_sent(struct coalesce *c, uint64_t shown)
@@ -36,8 +26,9 @@ void coalesce_sent(struct coalesce *c, uint64_t shown)
 		return;
 	c->is_holding = false;
 	if (shown != c->first)
-		c->pause = c->skip = 0;
-	else if (!c->is_single)
-		c->skip = c->pause = min_u32(c->pause ? 2 * c->pause : COALESCE_PAUSE_MIN,
-					     COALESCE_PAUSE_MAX);
+		c->pause = 0;
+	else
+		c->pause = min_u32(c->pause ? 2 * c->pause : COALESCE_PAUSE_MIN,
+				   COALESCE_PAUSE_MAX);
+	c->skip = c->pause;
 }

@@ -209,8 +209,6 @@ static bool vworker_poll(struct reactor_source *s)
 		return false;
 	if (wq->is_stopping && !vq_has_backlog(wq->q))
 		return false;
-	if (unlikely(wq->coalesce.moment.is_timed))
-		moment_came(&wq->coalesce.moment, clock_ns());
 	int got = wq->serve(wq, wq->q);
 	if (got == -ENOBUFS) {
 		wq->is_parked = true;
@@ -223,7 +221,7 @@ static bool vworker_poll(struct reactor_source *s)
 
 static void vworker_send(struct vworker_queue *wq)
 {
-	wq->source.hold_until_ns = 0;
+	wq->source.is_holding = false;
 	vq_signal(wq->q);
 	coalesce_sent(&wq->coalesce, vq_stats_of(wq->q)->requests);
 }
@@ -238,8 +236,8 @@ static void vworker_flush(struct reactor_source *s)
 	struct vworker_queue *wq = container_of(s, struct vworker_queue, source);
 	if (vq_show(wq->q)) {
 		uint64_t shown = vq_stats_of(wq->q)->requests;
-		s->hold_until_ns = coalesce_until(&wq->coalesce, shown, clock_ns());
-		if (!s->hold_until_ns)
+		s->is_holding = coalesce_holds(&wq->coalesce, shown, clock_ns());
+		if (!s->is_holding)
 			vworker_send(wq);
 	}
 	vworker_show(wq);

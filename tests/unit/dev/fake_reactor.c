@@ -272,7 +272,7 @@ static void fake_pass_one(struct reactor *r)
 	list_for_each (n, &r->sources) {
 		struct reactor_source *s = container_of(n, struct reactor_source, link);
 		s->flush(s);
-		if (s->hold_until_ns && !fake_is_busy)
+		if (s->is_holding && !fake_is_busy)
 			s->settle(s);
 		(void)s->arm(s);
 	}

@@ -13,20 +13,20 @@ static void it_ends_with_enough_results(void **state)
 	uint64_t shown = 0;
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned i = 1; i < COALESCE_MAX; i++)
-			assert_true(coalesce_until(&c, ++shown, i));
-		assert_false(coalesce_until(&c, ++shown, COALESCE_MAX));
+			assert_true(coalesce_holds(&c, ++shown, i));
+		assert_false(coalesce_holds(&c, ++shown, COALESCE_MAX));
 		coalesce_sent(&c, shown);
 	}
-	assert_false(coalesce_until(&c, shown + COALESCE_MAX, 0)); /* a batch is enough at once */
+	assert_false(coalesce_holds(&c, shown + COALESCE_MAX, 0)); /* a batch is enough at once */
 }
 
 static void it_ends_in_time(void **state)
 {
 	(void)state;
 	struct coalesce c = { 0 };
-	assert_true(coalesce_until(&c, 1, 1000));
-	assert_true(coalesce_until(&c, 1, 1000 + COALESCE_MAX_NS - 1));
-	assert_false(coalesce_until(&c, 1, 1000 + COALESCE_MAX_NS));
+	assert_true(coalesce_holds(&c, 1, 1000));
+	assert_true(coalesce_holds(&c, 1, 1000 + COALESCE_MAX_NS - 1));
+	assert_false(coalesce_holds(&c, 1, 1000 + COALESCE_MAX_NS));
 }
 
 /* What a predecessor owed: an interrupt for no result of ours. */
@@ -34,9 +34,9 @@ static void it_ends_in_time_without_any_result(void **state)
 {
 	(void)state;
 	struct coalesce c = { 0 };
-	assert_true(coalesce_until(&c, 0, 1000));
-	assert_true(coalesce_until(&c, 0, 2000));
-	assert_false(coalesce_until(&c, 0, 1000 + COALESCE_MAX_NS));
+	assert_true(coalesce_holds(&c, 0, 1000));
+	assert_true(coalesce_holds(&c, 0, 2000));
+	assert_false(coalesce_holds(&c, 0, 1000 + COALESCE_MAX_NS));
 }
 
 /* So many of the next @nr single results wait before their interrupt is sent. */
@@ -44,7 +44,7 @@ static unsigned held_of(struct coalesce *c, uint64_t *shown, unsigned nr)
 {
 	unsigned held = 0;
 	while (nr--) {
-		held += coalesce_until(c, ++*shown, 0) != 0;
+		held += coalesce_holds(c, ++*shown, 0);
 		coalesce_sent(c, *shown);
 	}
 	return held;
@@ -65,34 +65,11 @@ static void gain_brings_it_back(void **state)
 	struct coalesce c = { 0 };
 	uint64_t shown = 0;
 	(void)held_of(&c, &shown, 1000);
-	while (!coalesce_until(&c, ++shown, 0))
+	while (!coalesce_holds(&c, ++shown, 0))
 		coalesce_sent(&c, shown);
-	assert_true(coalesce_until(&c, ++shown, 0)); /* another one came */
+	assert_true(coalesce_holds(&c, ++shown, 0)); /* another one came */
 	coalesce_sent(&c, shown);
-	assert_true(coalesce_until(&c, ++shown, 0));
-}
-
-/* Single ones are told singly, by whatever moment.h has learnt; and what comes meanwhile joins in.
- */
-static void a_delay_of_a_single_one_ends_in_time_or_with_company(void **state)
-{
-	(void)state;
-	struct coalesce c = { 0 };
-	uint64_t shown = 0, now_ns = 1000;
-	(void)held_of(&c, &shown, 100);
-	c.skip = 10;
-	c.moment = (struct moment){ .level = 2, .left = 10, .rest = 10 };
-	uint64_t end_ns = coalesce_until(&c, ++shown, now_ns);
-	assert_in_range(end_ns, now_ns + 1000, now_ns + COALESCE_MAX_NS);
-	assert_int_equal(coalesce_until(&c, shown, end_ns - 1), end_ns);
-	assert_int_equal(coalesce_until(&c, shown, end_ns), 0);
-	coalesce_sent(&c, shown);
-	assert_int_equal(c.skip, 9);
-	now_ns = end_ns + 1000;
-	assert_int_not_equal(coalesce_until(&c, ++shown, now_ns), 0);
-	assert_int_equal(coalesce_until(&c, ++shown, now_ns), now_ns + COALESCE_IDLE_NS);
-	coalesce_sent(&c, shown);
-	assert_int_equal(c.skip, 0); /* it pays again */
+	assert_true(coalesce_holds(&c, ++shown, 0));
 }
 
 int main(void)
@@ -103,7 +80,6 @@ int main(void)
 		cmocka_unit_test(it_ends_in_time_without_any_result),
 		cmocka_unit_test(who_waits_for_each_is_soon_left_alone),
 		cmocka_unit_test(gain_brings_it_back),
-		cmocka_unit_test(a_delay_of_a_single_one_ends_in_time_or_with_company),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
