@@ -27,14 +27,22 @@ static struct virtio_pci *vpci_of(struct pci_func *f)
 
 /* --- interrupts --- */
 
-/*
- * INTx. The reader of ISR may meet a signaller between its two steps, so it looks again: at worst
- * the line stays up with nothing in ISR, and the next read lowers it.
- */
+/* INTx: the line follows ISR. */
 static void vpci_intx_raise(struct virtio_pci *v, uint8_t why)
 {
 	v->isr |= why;
 	pci_func_set_intx(&v->func, true);
+}
+
+/*
+ * Who lowers the line may meet a signaller between its two steps, so it looks again: at worst the
+ * line stays up with nothing in ISR, and the next read lowers it.
+ */
+static void vpci_intx_lower(struct virtio_pci *v)
+{
+	pci_func_set_intx(&v->func, false);
+	if (v->isr)
+		pci_func_set_intx(&v->func, true);
 }
 
 static void vpci_intx_queue(void *ctx)
@@ -50,9 +58,7 @@ static void vpci_intx_config(void *ctx)
 static uint8_t vpci_isr_read(struct virtio_pci *v)
 {
 	uint8_t why = atomic_exchange(&v->isr, 0);
-	pci_func_set_intx(&v->func, false);
-	if (v->isr)
-		pci_func_set_intx(&v->func, true);
+	vpci_intx_lower(v);
 	return why;
 }
 
@@ -67,7 +73,12 @@ static void vpci_irq_mode_changed(struct pci_func *f)
 		notifier_set_fn(&v->q[i].wire.call, is_msix ? NULL : vpci_intx_queue, v);
 	mutex_unlock(&v->lock);
 	vdev_wires_changed(v->dev);
-	pci_func_set_intx(f, !is_msix && v->isr);
+	if (is_msix)
+		pci_func_set_intx(f, false);
+	else if (v->isr)
+		pci_func_set_intx(f, true);
+	else
+		vpci_intx_lower(v);
 }
 
 static void vpci_detach_locked(struct virtio_pci *v, struct vpci_wire *w) MUST_HOLD(&v->lock)

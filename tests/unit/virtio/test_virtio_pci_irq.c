@@ -1,4 +1,5 @@
 /* test_virtio_pci_irq.c - the PCI transport: interrupts by MSI-X and by line, and the window. */
+#include "sync/thread.h"
 #include "unit/virtio/pci_fixture.h"
 
 /* --- interrupts --- */
@@ -101,6 +102,57 @@ static void switching_to_msix_silences_the_line(void **state)
 	assert_int_equal(get(f, ISR, 1), 1);
 }
 
+/* A driver that masks its interrupt by INTx-disable while it is served: uio, for one. */
+struct toggler {
+	struct fixture *f;
+	_Atomic unsigned asked, done; /* turns */
+};
+
+#define TURNS 20000
+
+/* Until @turn is reached: soon, if the other thread has a CPU. */
+static void await(const _Atomic unsigned *at, unsigned turn)
+{
+	for (unsigned spins = 0; *at < turn; spins++)
+		if (spins < 1000)
+			cpu_relax();
+		else
+			sched_yield();
+}
+
+static void toggle(void *arg)
+{
+	struct toggler *t = arg;
+	for (unsigned turn = 1; turn <= TURNS; turn++) {
+		await(&t->asked, turn);
+		config_put(t->f, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE, 2);
+		config_put(t->f, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+		t->done = turn;
+	}
+}
+
+static void the_line_is_up_after_a_signal_that_met_a_mode_change(void **state)
+{
+	struct fixture *f = *state;
+	struct toggler t = { .f = f };
+	struct thread_attr attr = { .name = "toggler" };
+	struct thread *thread;
+	go_live(f);
+	assert_int_equal(thread_create(&thread, &attr, toggle, &t), 0);
+	unsigned lost = 0;
+	for (unsigned turn = 1; turn <= TURNS; turn++) {
+		t.asked = turn;
+		for (unsigned i = 0; i < turn % 64; i++)
+			cpu_relax();
+		notifier_signal(f->fake.setup[0].call);
+		await(&t.done, turn);
+		lost += !f->chip.level[INTX_GSI];
+		assert_int_equal(get(f, ISR, 1), 1);
+	}
+	thread_join(thread);
+	assert_int_equal(lost, 0);
+}
+
 static void a_reset_lowers_the_line(void **state)
 {
 	struct fixture *f = *state;
@@ -183,6 +235,7 @@ int main(void)
 		T(a_masked_vector_stays_pending),
 		T(without_msix_the_line_and_isr_speak),
 		T(switching_to_msix_silences_the_line),
+		T(the_line_is_up_after_a_signal_that_met_a_mode_change),
 		T(a_reset_lowers_the_line),
 		T(the_window_reaches_every_part),
 		T(a_window_to_nowhere_does_nothing),
