@@ -116,12 +116,17 @@ MUST_CHECK int pci_func_plug(struct pci_func *f, const struct pci_host *host, ui
 void pci_func_set_bar(struct pci_func *f, unsigned bar, uint64_t addr);
 /* Let BARs answer: set memory, I/O and bus-master enable (the firmware's part). */
 void pci_func_enable(struct pci_func *f);
+/* Let BARs answer that found their place taken. */
+void pci_func_retry_bars(struct pci_func *f);
 /* Withdraw all BARs, lower INTx, wait until no handler runs. Control thread. */
 void pci_func_unplug(struct pci_func *f);
 
 /* Guest configuration accesses; @off + @len <= PCI_CONFIG_BYTES, @len 1, 2 or 4. */
 void pci_func_config_read(struct pci_func *f, uint16_t off, void *data, unsigned len);
 void pci_func_config_write(struct pci_func *f, uint16_t off, const void *data, unsigned len);
+
+/* May a write of [@off, @off+@len) have moved a BAR or switched it? */
+bool pci_moves_bars(uint16_t off, unsigned len);
 
 /* Drive INTx; honours the INTx-disable bit and the interrupt status bit. Any thread. */
 void pci_func_set_intx(struct pci_func *f, bool level);

@@ -186,7 +186,7 @@ static void pci_bar_told(struct pci_func *f, unsigned i, bool is_on)
 }
 
 /* Let BAR @i answer where the registers put it, or not at all. A place that is taken, as in the
- * middle of a driver's reshuffle, is tried again at the next change. */
+ * middle of a driver's reshuffle, is tried again at the next change on the bus. */
 static void pci_bar_update(struct pci_func *f, unsigned i) MUST_HOLD(&f->lock)
 {
 	struct pci_bar *b = &f->bars[i];
@@ -279,6 +279,13 @@ void pci_func_enable(struct pci_func *f)
 	mutex_unlock(&f->lock);
 }
 
+void pci_func_retry_bars(struct pci_func *f)
+{
+	mutex_lock(&f->lock);
+	pci_update_bars(f);
+	mutex_unlock(&f->lock);
+}
+
 void pci_func_unplug(struct pci_func *f)
 {
 	mutex_lock(&f->lock);
@@ -300,6 +307,12 @@ void pci_func_unplug(struct pci_func *f)
 static bool pci_touches(unsigned off, unsigned len, unsigned start, unsigned size)
 {
 	return off < start + size && start < off + len;
+}
+
+bool pci_moves_bars(uint16_t off, unsigned len)
+{
+	return pci_touches(off, len, PCI_COMMAND, 2) ||
+	       pci_touches(off, len, PCI_BASE_ADDRESS_0, 4 * PCI_NR_BARS);
 }
 
 void pci_func_config_read(struct pci_func *f, uint16_t off, void *data, unsigned len)
@@ -329,8 +342,7 @@ static bool pci_act_locked(struct pci_func *f, unsigned off, unsigned len, uint3
 	bool has_changed = false;
 	if (!f->is_plugged)
 		return false;
-	if (pci_touches(off, len, PCI_COMMAND, 2) ||
-	    pci_touches(off, len, PCI_BASE_ADDRESS_0, 4 * PCI_NR_BARS))
+	if (pci_moves_bars((uint16_t)off, len))
 		pci_update_bars(f);
 	if ((pci_get(f, PCI_COMMAND, 2) ^ command) & PCI_COMMAND_INTX_DISABLE) {
 		pci_update_intx(f);

@@ -201,6 +201,16 @@ int pci_bus_add(struct pci_bus *b, struct pci_func *f, int slot)
 	return got;
 }
 
+/* @f may have left a place that a BAR of another function was given before it was free. */
+static void pci_bus_retry_bars(struct pci_bus *b, const struct pci_func *f)
+{
+	for (unsigned s = 0; s < PCI_NR_SLOTS; s++) {
+		struct pci_func *other = rcu_deref(b->slots[s]);
+		if (other && other != f)
+			pci_func_retry_bars(other);
+	}
+}
+
 void pci_bus_remove(struct pci_bus *b, struct pci_func *f)
 {
 	mutex_lock(&b->lock);
@@ -211,6 +221,7 @@ void pci_bus_remove(struct pci_bus *b, struct pci_func *f)
 	pci_func_unplug(f); /* waits until no vCPU is inside */
 	mutex_lock(&b->lock);
 	pci_bus_release(b, f);
+	pci_bus_retry_bars(b, f);
 	mutex_unlock(&b->lock);
 }
 
@@ -240,5 +251,7 @@ void pci_bus_config_write(struct pci_bus *b, uint16_t bdf, uint16_t off, const v
 	struct pci_func *f = pci_bus_find(b, bdf, off, len);
 	if (f)
 		pci_func_config_write(f, off, data, len);
+	if (f && pci_moves_bars(off, len))
+		pci_bus_retry_bars(b, f);
 	rcu_unlock();
 }

@@ -78,10 +78,32 @@ static void a_bar_at_zero_or_on_a_taken_place_answers_nowhere(void **state)
 	put(f, 1, PCI_BASE_ADDRESS_0, 0xd0000000, 4);
 	put(f, 0, PCI_BASE_ADDRESS_0, 0xd0000000, 4);
 	assert_int_equal(who(f->mmio, 0xd0000000), 0x77);
-	put(f, 1, PCI_BASE_ADDRESS_0, 0xd8000000, 4);
-	put(f, 0, PCI_COMMAND, COMMAND_ON, 2); /* any change tries again */
+	put(f, 1, PCI_BASE_ADDRESS_0, 0xd8000000, 4); /* leaves the place to who was given it */
 	assert_int_equal(who(f->mmio, 0xd0000000), 0xb0);
 	assert_int_equal(who(f->mmio, 0xd8000000), 0x77);
+}
+
+/* As an operating system hands out addresses anew: registers first to last, decoding on. */
+static void bars_that_trade_places_all_answer_in_the_end(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(pci_bus_add(f->bus, &f->a.func, 0), 0);
+	assert_int_equal(pci_bus_add(f->bus, &f->b.func, 1), 1);
+	f->b.bar_tag[0] = 0x77;
+	uint32_t a = get(f, 0, PCI_BASE_ADDRESS_0, 4), b = get(f, 1, PCI_BASE_ADDRESS_0, 4);
+	put(f, 0, PCI_BASE_ADDRESS_0, b, 4);
+	put(f, 1, PCI_BASE_ADDRESS_0, a, 4);
+	assert_int_equal(who(f->mmio, b), 0xb0);
+	assert_int_equal(who(f->mmio, a), 0x77);
+	put(f, 0, PCI_BASE_ADDRESS_0, a, 4);
+	assert_int_equal(who(f->mmio, a), 0x77); /* the first comes first */
+	put(f, 1, PCI_COMMAND, 0, 2);
+	assert_int_equal(who(f->mmio, a), 0xb0);
+	put(f, 1, PCI_COMMAND, COMMAND_ON, 2);
+	put(f, 1, PCI_BASE_ADDRESS_0, b, 4);
+	put(f, 0, PCI_BASE_ADDRESS_0, b, 4);
+	pci_bus_remove(f->bus, &f->b.func);
+	assert_int_equal(who(f->mmio, b), 0xb0);
 }
 
 /* --- slots and windows --- */
@@ -164,6 +186,7 @@ int main(void)
 		T(a_bar_moves_and_its_owner_is_told),
 		T(sizing_with_decoding_on_ends_where_it_began),
 		T(a_bar_at_zero_or_on_a_taken_place_answers_nowhere),
+		T(bars_that_trade_places_all_answer_in_the_end),
 		T(absent_functions_read_as_ones),
 		T(removal_gives_slot_and_addresses_back),
 		T(a_full_window_refuses_and_keeps_nothing),
