@@ -13,10 +13,11 @@ struct cpuid_shape {
 	uint32_t apic_id;
 	struct x86_topology at;
 	enum hv_kind host;
-	bool is_amd;
+	bool is_amd, has_tsc_deadline;
 };
 
 #define CPUID_1_ECX_MONITOR       (1u << 3)
+#define CPUID_1_ECX_TSC_DEADLINE  (1u << 24)
 #define CPUID_1_ECX_HYPERVISOR    (1u << 31)
 #define CPUID_1_EDX_HTT           (1u << 28)
 #define CPUID_6_ECX_EPB           (1u << 3)
@@ -71,6 +72,8 @@ static void cpuid_leaf_1(struct kvm_cpuid_entry2 *e, const struct cpuid_shape *s
 	uint32_t ids = min_u32(1u << s->at.package_shift, 0xff);
 	e->ebx = (e->ebx & 0xffff) | ids << 16 | s->apic_id << 24;
 	e->ecx |= CPUID_1_ECX_HYPERVISOR;
+	if (s->has_tsc_deadline) /* api.rst: KVM does not list it, for it hangs on the chips */
+		e->ecx |= CPUID_1_ECX_TSC_DEADLINE;
 	e->ecx &= ~CPUID_1_ECX_MONITOR; /* it would wait for what never comes, or exit each time */
 	e->edx &= ~CPUID_1_EDX_HTT;
 	if (x86_package_cpus(&s->at) > 1)
@@ -222,6 +225,7 @@ int x86_cpuid_build(struct x86_cpuid *out, const struct x86_cpuid *supported,
 	struct cpuid_shape s = {
 		.host = cpu->host,
 		.is_amd = cpuid_is_amd(supported),
+		.has_tsc_deadline = cpu->has_tsc_deadline,
 	};
 	x86_topology_make(&s.at, &cpu->topology, cpu->nr_cpus);
 	s.apic_id = x86_apic_id(&s.at, cpu->index);

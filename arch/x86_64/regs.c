@@ -174,6 +174,8 @@ int machine_setup_vcpu(const struct machine_boot *b, struct hv *h, struct vcpu *
 		.nr_cpus = b->nr_cpus,
 		.topology = b->topology,
 		.host = h->info.kind,
+		/* no timer of its kind on software: machine_base_cmdline() */
+		.has_tsc_deadline = h->info.has_tsc_deadline && h->info.kind == HV_HARDWARE,
 	};
 	struct x86_cpuid cpuid;
 	BUG_ON(index >= b->nr_cpus);

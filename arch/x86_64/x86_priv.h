@@ -36,6 +36,7 @@ struct x86_cpu {
 	unsigned index, nr_cpus;
 	struct machine_topology topology;
 	enum hv_kind host;
+	bool has_tsc_deadline; /* the local APIC's timer can be set in units of the TSC */
 };
 /* -E2BIG: more leaves than KVM takes. */
 MUST_CHECK int x86_cpuid_build(struct x86_cpuid *out, const struct x86_cpuid *supported,

@@ -63,7 +63,7 @@ static struct x86_cpu cpu_of(unsigned index, unsigned nr_cpus, bool no_smt)
 {
 	struct machine_topology t = no_smt ? (struct machine_topology){ 1, nr_cpus, 1, 1 }
 					   : (struct machine_topology){ 0 };
-	return (struct x86_cpu){ index, nr_cpus, t, HV_HARDWARE };
+	return (struct x86_cpu){ index, nr_cpus, t, HV_HARDWARE, true };
 }
 
 static struct kvm_cpuid_entry2 leaf(struct x86_cpuid *c, uint32_t f, uint32_t i)
@@ -159,7 +159,8 @@ static void every_level_has_bits_of_its_own(void **state)
 static void tells_dies_and_packages(void **state)
 {
 	(void)state;
-	struct x86_cpuid c = built(INTEL, 0xd, (struct x86_cpu){ 21, 24, uneven, HV_HARDWARE });
+	struct x86_cpuid c = built(INTEL, 0xd,
+				   (struct x86_cpu){ 21, 24, uneven, HV_HARDWARE, true });
 	const uint32_t id = 16 + 8 + 3; /* thread 1 of core 1, second die, second package */
 	assert_int_equal(leaf(&c, 0, 0).eax, 0x1f); /* raised: leaf 0xb knows no dies */
 	assert_int_equal(leaf(&c, 1, 0).ebx >> 16, id << 8 | 16);
@@ -182,7 +183,7 @@ static void tells_dies_and_packages(void **state)
 	/* cores of a package in the leaf, the last cache by die */
 	assert_int_equal(leaf(&c, 4, 0).eax, 1u | 1u << 5 | 1u << 14 | 7u << 26);
 	assert_int_equal(leaf(&c, 4, 3).eax, 3u | 3u << 5 | 7u << 14 | 7u << 26);
-	c = built(AMD, 0x10, (struct x86_cpu){ 21, 24, uneven, HV_HARDWARE });
+	c = built(AMD, 0x10, (struct x86_cpu){ 21, 24, uneven, HV_HARDWARE, true });
 	struct kvm_cpuid_entry2 e = leaf(&c, 0x8000001e, 0);
 	assert_int_equal(e.eax, id);
 	assert_int_equal(e.ebx, (8 + 3) >> 1 | 1 << 8); /* core within the package */
@@ -195,7 +196,7 @@ static void one_cpu_in_a_package_has_no_siblings(void **state)
 {
 	(void)state;
 	const struct machine_topology t = { 1, 1, 1, 4 };
-	struct x86_cpuid c = built(AMD, 0x10, (struct x86_cpu){ 3, 4, t, HV_HARDWARE });
+	struct x86_cpuid c = built(AMD, 0x10, (struct x86_cpu){ 3, 4, t, HV_HARDWARE, true });
 	assert_int_equal(leaf(&c, 1, 0).edx >> 28 & 1, 0);
 	assert_int_equal(leaf(&c, 1, 0).ebx >> 24, 3);
 	assert_int_equal(leaf(&c, 0xb, 1).eax, 0);
@@ -236,6 +237,20 @@ static void hides_hypercalls_where_they_do_not_arrive(void **state)
 	assert_int_equal(leaf(&c, 0x40000001, 0).eax, ALL);
 }
 
+/* KVM_GET_SUPPORTED_CPUID does not tell of this one. */
+static void has_the_deadline_timer_that_comes_with_the_chips(void **state)
+{
+	(void)state;
+	struct x86_cpu cpu = cpu_of(0, 1, false);
+	struct x86_cpuid s = supported(INTEL, 0x20), c;
+	x86_cpuid_find(&s, 1, 0)->ecx = 0;
+	for (unsigned has = 0; has < 2; has++) {
+		cpu.has_tsc_deadline = has;
+		assert_int_equal(x86_cpuid_build(&c, &s, &cpu), 0);
+		assert_int_equal(leaf(&c, 1, 0).ecx >> 24 & 1, has);
+	}
+}
+
 static void refuses_more_leaves_than_kvm_takes(void **state)
 {
 	(void)state;
@@ -258,6 +273,7 @@ int main(void)
 		cmocka_unit_test(claims_the_topology_leaf_on_old_processors),
 		cmocka_unit_test(hides_what_a_guest_cannot_use),
 		cmocka_unit_test(hides_hypercalls_where_they_do_not_arrive),
+		cmocka_unit_test(has_the_deadline_timer_that_comes_with_the_chips),
 		cmocka_unit_test(refuses_more_leaves_than_kvm_takes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
