@@ -80,17 +80,6 @@ static void rtc_set_time(struct rtc *r, struct tm tm, uint64_t now) MUST_HOLD(&r
 	r->offset_s = (int64_t)timegm(&tm) - (int64_t)(now / NSEC_PER_SEC);
 }
 
-static void rtc_write_time(struct rtc *r, unsigned reg, uint8_t v) MUST_HOLD(&r->lock)
-{
-	uint64_t now = rtc_now(r);
-	struct tm tm = rtc_time(r, now);
-	rtc_time_put(&tm, reg, v, r->cmos[RTC_B]);
-	if (r->cmos[RTC_B] & RTC_B_SET)
-		r->set = tm;
-	else
-		rtc_set_time(r, tm, now);
-}
-
 /* --- flags --- */
 
 static unsigned rtc_rate_hz(const struct rtc *r)
@@ -134,6 +123,18 @@ static void rtc_look(struct rtc *r, uint64_t now) MUST_HOLD(&r->lock)
 			r->flags |= RTC_C_ALARM;
 	}
 	r->seen_ns = now;
+}
+
+static void rtc_write_time(struct rtc *r, unsigned reg, uint8_t v) MUST_HOLD(&r->lock)
+{
+	uint64_t now = rtc_now(r);
+	rtc_look(r, now); /* what passed until now passed by the old time */
+	struct tm tm = rtc_time(r, now);
+	rtc_time_put(&tm, reg, v, r->cmos[RTC_B]);
+	if (r->cmos[RTC_B] & RTC_B_SET)
+		r->set = tm;
+	else
+		rtc_set_time(r, tm, now);
 }
 
 static void rtc_update_irq(struct rtc *r) MUST_HOLD(&r->lock)

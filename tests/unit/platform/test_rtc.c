@@ -242,6 +242,22 @@ static void the_alarm_matches_bytes_and_wildcards(void **state)
 	}
 }
 
+/* The seconds before it did not happen by the new time: they match no alarm. */
+static void setting_the_time_past_an_alarm_does_not_raise_it(void **state)
+{
+	struct fixture *f = *state;
+	put(f, 1, 0x00);
+	put(f, 3, 0x05);
+	put(f, 5, 0x00);
+	(void)get(f, C);
+	pass(f, 10 * NSEC_PER_SEC);
+	put(f, 2, 0x05); /* 00:00:08 becomes 00:05:08 */
+	assert_int_equal(get(f, C) & 0x20, 0);
+	put(f, 2, 0x04);
+	pass(f, 52 * NSEC_PER_SEC);
+	assert_int_equal(get(f, C) & 0x20, 0x20);
+}
+
 static void an_enabled_flag_raises_the_line_until_c_is_read(void **state)
 {
 	struct fixture *f = *state;
@@ -323,6 +339,7 @@ int main(void)
 		T(register_d_says_valid_and_port_0_is_not_read),
 		T(flags_show_without_interrupts),
 		T(the_alarm_matches_bytes_and_wildcards),
+		T(setting_the_time_past_an_alarm_does_not_raise_it),
 		T(an_enabled_flag_raises_the_line_until_c_is_read),
 		TR(the_timer_delivers_periodic_interrupts),
 		TR(the_timer_delivers_update_and_alarm),
