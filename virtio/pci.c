@@ -27,6 +27,11 @@ static struct virtio_pci *vpci_of(struct pci_func *f)
 
 /* --- interrupts --- */
 
+static bool vpci_is_msix(const struct virtio_pci *v)
+{
+	return v->func.msix && msix_is_enabled(v->func.msix);
+}
+
 /* INTx: the line follows ISR. */
 static void vpci_intx_raise(struct virtio_pci *v, uint8_t why)
 {
@@ -41,7 +46,7 @@ static void vpci_intx_raise(struct virtio_pci *v, uint8_t why)
 static void vpci_intx_lower(struct virtio_pci *v)
 {
 	pci_func_set_intx(&v->func, false);
-	if (v->isr)
+	if (v->isr && !vpci_is_msix(v))
 		pci_func_set_intx(&v->func, true);
 }
 
@@ -67,15 +72,13 @@ static void vpci_irq_mode_changed(struct pci_func *f)
 {
 	struct virtio_pci *v = vpci_of(f);
 	mutex_lock(&v->lock);
-	bool is_msix = f->msix && msix_is_enabled(f->msix);
+	bool is_msix = vpci_is_msix(v);
 	notifier_set_fn(&v->config.call, is_msix ? NULL : vpci_intx_config, v);
 	for (uint16_t i = 0; i < v->nr_queues; i++)
 		notifier_set_fn(&v->q[i].wire.call, is_msix ? NULL : vpci_intx_queue, v);
 	mutex_unlock(&v->lock);
 	vdev_wires_changed(v->dev);
-	if (is_msix)
-		pci_func_set_intx(f, false);
-	else if (v->isr)
+	if (!is_msix && v->isr)
 		pci_func_set_intx(f, true);
 	else
 		vpci_intx_lower(v);
@@ -114,6 +117,8 @@ uint16_t vpci_vector(struct virtio_pci *v, const struct vpci_wire *w)
 static void vpci_config_changed(void *host)
 {
 	struct virtio_pci *v = host;
+	/* VIRTIO 1.2 §4.1.4.5.1: this bit is set whatever carries the interrupt */
+	v->isr |= VPCI_ISR_CONFIG;
 	notifier_signal(&v->config.call);
 }
 

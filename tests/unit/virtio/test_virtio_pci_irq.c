@@ -102,6 +102,27 @@ static void switching_to_msix_silences_the_line(void **state)
 	assert_int_equal(get(f, ISR, 1), 1);
 }
 
+/* DPDK asks ISR what its vector means. */
+static void isr_tells_of_the_configuration_under_msix_too(void **state)
+{
+	struct fixture *f = *state;
+	enable_msix(f);
+	put(f, R_CONFIG_VECTOR, 0, 2);
+	go_live(f);
+	notifier_signal(f->fake.setup[0].call);
+	assert_int_equal(get(f, ISR, 1), 0);
+	vdev_config_changed(&f->fake.dev);
+	assert_false(f->chip.level[INTX_GSI]);
+	assert_int_equal(get(f, ISR, 1), VIRTIO_PCI_ISR_CONFIG);
+	assert_int_equal(get(f, ISR, 1), 0);
+	vdev_config_changed(&f->fake.dev);
+	put(f, R_STATUS, 0, 1);
+	vdev_queue_stopped(&f->fake.dev, 0);
+	vdev_queue_stopped(&f->fake.dev, 1);
+	config_put(f, find_cap(f, PCI_CAP_ID_MSIX, 0) + 2, 0, 2);
+	assert_false(f->chip.level[INTX_GSI]); /* a reset has forgotten it */
+}
+
 /* A driver that masks its interrupt by INTx-disable while it is served: uio, for one. */
 struct toggler {
 	struct fixture *f;
@@ -235,6 +256,7 @@ int main(void)
 		T(a_masked_vector_stays_pending),
 		T(without_msix_the_line_and_isr_speak),
 		T(switching_to_msix_silences_the_line),
+		T(isr_tells_of_the_configuration_under_msix_too),
 		T(the_line_is_up_after_a_signal_that_met_a_mode_change),
 		T(a_reset_lowers_the_line),
 		T(the_window_reaches_every_part),
