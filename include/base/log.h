@@ -40,8 +40,9 @@ struct log_said {
 void log_share_errors(struct log_said *said);
 
 /*
- * Rate limit for what a guest can provoke: at most LOG_RATE_BURST messages in a second per limiter.
- * Zero-initialised is ready to use.
+ * For what a guest can provoke: at most LOG_RATE_BURST messages in a second per limiter, and none
+ * that would wait for whoever reads standard error, for the guest's threads hold locks meanwhile.
+ * A zero-initialised limiter is ready to use.
  */
 #define LOG_RATE_BURST 5
 struct log_rate {
@@ -49,9 +50,10 @@ struct log_rate {
 	_Atomic uint32_t used;   /* messages in it */
 };
 bool log_rate_ok(struct log_rate *r);
+bool log_would_wait(void);
 #define log_guest(rate, ...)                                                                       \
 	do {                                                                                       \
-		if (log_rate_ok(rate))                                                             \
+		if (log_rate_ok(rate) && !log_would_wait())                                        \
 			log_at(LOG_LEVEL_WARN, __VA_ARGS__);                                       \
 	} while (0)
 

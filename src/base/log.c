@@ -1,5 +1,6 @@
 /* log.c - see base/log.h. */
 #include "base/log.h"
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,13 @@ bool log_rate_ok(struct log_rate *r)
 		atomic_store_explicit(&r->used, 0, memory_order_relaxed);
 	}
 	return atomic_fetch_add_explicit(&r->used, 1, memory_order_relaxed) < LOG_RATE_BURST;
+}
+
+/* A pipe that is full, a terminal that was stopped. */
+bool log_would_wait(void)
+{
+	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+	return ppoll(&p, 1, &(struct timespec){ 0 }, NULL) == 0;
 }
 
 void bug_on_failed(const char *file, int line, const char *claim)

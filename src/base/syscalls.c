@@ -16,6 +16,7 @@ static const struct syscall_rule base_rules[] = {
 	SYSCALL(write),
 	SYSCALL(writev), /* assert() and others of the C library */
 	SYSCALL(close),
+	SYSCALL(ppoll), /* whether a message would wait */
 	/* where the vDSO does not know the clock */
 	SYSCALL(clock_gettime),
 	SYSCALL(clock_nanosleep),

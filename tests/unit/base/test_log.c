@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -54,6 +55,34 @@ static void a_guest_cannot_fill_the_log(void **state)
 	said_end(&s);
 	/* the clock may have gone on to another second or two meanwhile */
 	assert_in_range(said_lines(&s), LOG_RATE_BURST, 20 * LOG_RATE_BURST);
+}
+
+/* Fill the pipe that standard error is, then say something on the guest's account. */
+static void say_to_nobody(void)
+{
+	static const char rest[4096];
+	static struct log_rate rate;
+	int p[2];
+	if (pipe(p) || dup2(p[1], STDERR_FILENO) < 0 || fcntl(p[1], F_SETFL, O_NONBLOCK) < 0)
+		_exit(1);
+	while (write(p[1], rest, sizeof(rest)) > 0)
+		;
+	if (fcntl(p[1], F_SETFL, 0) < 0)
+		_exit(1);
+	alarm(10);
+	log_guest(&rate, "nobody reads this");
+	_exit(0);
+}
+
+static void a_guest_does_not_wait_for_who_reads_the_log(void **state)
+{
+	(void)state;
+	int status;
+	pid_t pid = fork();
+	if (!pid)
+		say_to_nobody();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static struct log_said *share(void)
@@ -160,6 +189,7 @@ int main(void)
 		cmocka_unit_test(messages_above_the_level_are_dropped),
 		cmocka_unit_test(a_long_message_is_cut_and_ends_its_line),
 		cmocka_unit_test(a_guest_cannot_fill_the_log),
+		cmocka_unit_test(a_guest_does_not_wait_for_who_reads_the_log),
 		cmocka_unit_test(processes_say_what_they_all_lack_once),
 		cmocka_unit_test(other_words_and_warnings_are_said),
 		cmocka_unit_test(an_error_is_said_again_later),
