@@ -181,7 +181,8 @@ int gmem_create_from(struct gmem **out, const struct gmem_region *regions, unsig
 	if (!m)
 		return -ENOMEM;
 	m->regions[0].fd = -1;
-	err = gmem_reserve(m, end, 2 * MIB);
+	/* the files may have pages of any size, and are mapped at multiples of that only */
+	err = gmem_reserve(m, end, end < GIB ? 2 * MIB : GIB);
 	for (unsigned i = 0; !err && i < nr; i++)
 		err = gmem_map_region(m, &regions[i]);
 	if (err)

@@ -140,6 +140,24 @@ static void both_ends_see_the_same_bytes(void **state)
 	assert_int_equal(fcntl(r[1].fd, F_GETFD), -1);
 }
 
+/* A file of huge pages is mapped at multiples of their size only; some are 1 GiB large. */
+static void memory_of_others_lies_where_its_pages_may(void **state)
+{
+	(void)state;
+	static const uint64_t pages[] = { 2 * MIB, GIB };
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		const struct gmem_extent e = { 0, pages[i] };
+		struct gmem *m, *peer;
+		assert_int_equal(gmem_create(&m, &e, 1, &plain), 0);
+		struct gmem_region r = *gmem_region_at(m, 0);
+		r.fd = dup(r.fd);
+		assert_int_equal(gmem_create_from(&peer, &r, 1), 0);
+		assert_true(is_aligned((uintptr_t)gmem_map_of(peer)->base, pages[i]));
+		gmem_destroy(peer);
+		gmem_destroy(m);
+	}
+}
+
 static const struct {
 	const char *what;
 	struct gmem_extent e[2];
@@ -205,6 +223,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(large_files_load_from_any_offset, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_can_shrink_the_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_ends_see_the_same_bytes, setup, teardown),
+		cmocka_unit_test(memory_of_others_lies_where_its_pages_may),
 		cmocka_unit_test(odd_extents_are_refused),
 		cmocka_unit_test(prefault_leaves_no_page_for_later),
 		cmocka_unit_test(impossible_placement_is_an_error),
