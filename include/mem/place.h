@@ -34,8 +34,11 @@ int place_node_of_cpu(int cpu);
 MUST_CHECK bool place_cpus_of_node(int node, cpu_set_t *out);
 /* Leave those of @set that @allowed has, too. True: that is a choice: some of @allowed, not all. */
 MUST_CHECK bool place_narrow(cpu_set_t *set, const cpu_set_t *allowed);
-/* Free huge pages of @bytes size on this host (-1: the size is not supported). */
-long place_free_hugepages(uint64_t bytes);
+/* Free huge pages of @bytes size on @node (-1: no such size or node); any: on this host. */
+long place_free_hugepages(uint64_t bytes, int node);
+/* Where the kernel counts them, and takes reservations. */
+#define PLACE_DIR_BYTES 96
+void place_hugepages_dir(char out[PLACE_DIR_BYTES], uint64_t bytes, int node);
 /* Bind [addr, addr+len) to @node before it is touched. */
 MUST_CHECK int place_bind(void *addr, size_t len, int node);
 /* Touch every page of the mapping, on all the CPUs we may run on. */

@@ -120,19 +120,26 @@ static struct gmem *gmem_new(void)
 	return m;
 }
 
-/* Placement must be told before the first touch. */
+/*
+ * Placement must be told before the first touch. What is told of huge pages is true of this mapping
+ * only, not of those of other processes, and what was reserved for them may lie on another node: a
+ * touch that finds none would end the guest. So those of a node are touched at once.
+ */
 static int gmem_place_region(const struct gmem *m, const struct gmem_region *r,
 			     const struct gmem_place *place)
 {
 	void *at = m->map.base + r->start;
-	if (place->node != PLACE_NODE_ANY) {
+	bool is_bound = place->node != PLACE_NODE_ANY;
+	bool is_huge = place->pages == GMEM_PAGES_2M || place->pages == GMEM_PAGES_1G;
+	if (is_bound) {
 		int err = place_bind(at, r->len, place->node);
 		if (err)
 			return err;
 	}
 	if (place->pages == GMEM_PAGES_THP)
 		(void)madvise(at, r->len, MADV_HUGEPAGE); /* advice: a host may have it off */
-	return place->prefault ? place_prefault(at, r->len) : 0;
+	int err = place->prefault || (is_bound && is_huge) ? place_prefault(at, r->len) : 0;
+	return err == -EFAULT ? -ENOMEM : err; /* so the kernel says that there are none left */
 }
 
 int gmem_create(struct gmem **out, const struct gmem_extent *extents, unsigned nr,

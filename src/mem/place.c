@@ -66,12 +66,20 @@ bool place_narrow(cpu_set_t *set, const cpu_set_t *allowed)
 	return CPU_COUNT(set) && !CPU_EQUAL(set, allowed);
 }
 
-long place_free_hugepages(uint64_t bytes)
+void place_hugepages_dir(char out[PLACE_DIR_BYTES], uint64_t bytes, int node)
 {
-	char path[96];
-	(void)snprintf(path, sizeof(path),
-		       "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
-		       (unsigned long long)(bytes / KIB)); /* fits */
+	char of[48] = "kernel/mm"; /* both fit */
+	if (node != PLACE_NODE_ANY)
+		(void)snprintf(of, sizeof(of), "devices/system/node/node%d", node);
+	(void)snprintf(out, PLACE_DIR_BYTES, "/sys/%s/hugepages/hugepages-%llukB", of,
+		       (unsigned long long)(bytes / KIB));
+}
+
+long place_free_hugepages(uint64_t bytes, int node)
+{
+	char dir[PLACE_DIR_BYTES], path[PLACE_DIR_BYTES + 16];
+	place_hugepages_dir(dir, bytes, node);
+	(void)snprintf(path, sizeof(path), "%s/free_hugepages", dir); /* fits */
 	FILE *f = fopen(path, "re");
 	if (!f)
 		return -1;

@@ -33,6 +33,23 @@ static enum vm_status host_no_kvm(const struct vm_config *c, int err)
 	return vm_fail(VM_EXIT_HOST, "%s: %s; %s", c->kvm_device, strerror(-err), remedy);
 }
 
+/* Memory that is bound to a node takes its pages there, whatever others have. */
+static enum vm_status host_check_hugepages(const struct vm_config *c, uint64_t page)
+{
+	char dir[PLACE_DIR_BYTES], who[32] = "the host";
+	int node = c->place.node;
+	long need = (long)(c->ram_bytes / page), have = place_free_hugepages(page, node);
+	if (have >= need)
+		return VM_EXIT_OK;
+	place_hugepages_dir(dir, page, node);
+	if (node != PLACE_NODE_ANY)
+		(void)snprintf(who, sizeof(who), "NUMA node %d", node); /* fits */
+	return vm_fail(VM_EXIT_HOST,
+		       "--mem: needs %ld huge pages of %llu MiB, %s has %ld free; reserve them in "
+		       "%s/nr_hugepages",
+		       need, (unsigned long long)(page / MIB), who, have < 0 ? 0 : have, dir);
+}
+
 static enum vm_status host_check_memory(const struct vm *vm)
 {
 	const struct vm_config *c = vm->c;
@@ -43,18 +60,8 @@ static enum vm_status host_check_memory(const struct vm *vm)
 			       "--mem: more than the %llu GiB this host's KVM can address; "
 			       "give less",
 			       (unsigned long long)(max / GIB));
-	if (page > 4 * KIB) {
-		long need = (long)(c->ram_bytes / page), have = place_free_hugepages(page);
-		if (have < need)
-			return vm_fail(
-				VM_EXIT_HOST,
-				"--mem: needs %ld huge pages of %llu MiB, the host has %ld free; "
-				"reserve "
-				"them in /sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
-				need, (unsigned long long)(page / MIB), have < 0 ? 0 : have,
-				(unsigned long long)(page / KIB));
-		return VM_EXIT_OK;
-	}
+	if (page > 4 * KIB)
+		return host_check_hugepages(c, page);
 	if (sysinfo(&si))
 		return VM_EXIT_OK;
 	uint64_t total = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit;

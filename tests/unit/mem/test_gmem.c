@@ -199,6 +199,21 @@ static void prefault_leaves_no_page_for_later(void **state)
 	gmem_destroy(m);
 }
 
+/* Else a node that has none left would show when the guest touches them. */
+static void huge_pages_of_a_node_are_taken_at_once(void **state)
+{
+	(void)state;
+	struct gmem *m = NULL;
+	struct gmem_place place = { GMEM_PAGES_2M, false, 0 };
+	struct gmem_extent e = { 0, 2 * MIB };
+	long before = place_free_hugepages(2 * MIB, 0);
+	if (before < 1)
+		skip();
+	assert_int_equal(gmem_create(&m, &e, 1, &place), 0);
+	assert_true(place_free_hugepages(2 * MIB, 0) < before);
+	gmem_destroy(m);
+}
+
 static void impossible_placement_is_an_error(void **state)
 {
 	(void)state;
@@ -207,7 +222,7 @@ static void impossible_placement_is_an_error(void **state)
 	struct gmem_place nowhere = { GMEM_PAGES_4K, false, 9999 };
 	assert_int_equal(gmem_create(&m, &e, 1, &nowhere), -EINVAL);
 	struct gmem_place huge = { GMEM_PAGES_1G, false, PLACE_NODE_ANY };
-	if (place_free_hugepages(GIB) <= 0)
+	if (place_free_hugepages(GIB, PLACE_NODE_ANY) <= 0)
 		assert_int_not_equal(gmem_create(&m, &e, 1, &huge), 0);
 	assert_null(m);
 }
@@ -226,6 +241,7 @@ int main(void)
 		cmocka_unit_test(memory_of_others_lies_where_its_pages_may),
 		cmocka_unit_test(odd_extents_are_refused),
 		cmocka_unit_test(prefault_leaves_no_page_for_later),
+		cmocka_unit_test(huge_pages_of_a_node_are_taken_at_once),
 		cmocka_unit_test(impossible_placement_is_an_error),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

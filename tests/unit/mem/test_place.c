@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "base/num.h"
 #include "mem/place.h"
 
 static cpu_set_t set_of(int a, int b)
@@ -49,12 +50,26 @@ static void only_some_of_what_is_allowed_is_a_choice(void **state)
 	assert_false(place_narrow(&set, &allowed));
 }
 
+static void huge_pages_are_counted_where_they_are_wanted(void **state)
+{
+	(void)state;
+	char dir[PLACE_DIR_BYTES];
+	place_hugepages_dir(dir, 2 * MIB, PLACE_NODE_ANY);
+	assert_string_equal(dir, "/sys/kernel/mm/hugepages/hugepages-2048kB");
+	place_hugepages_dir(dir, GIB, 3);
+	assert_string_equal(dir, "/sys/devices/system/node/node3/hugepages/hugepages-1048576kB");
+	long all = place_free_hugepages(2 * MIB, PLACE_NODE_ANY);
+	assert_true(place_free_hugepages(2 * MIB, 0) <= all);
+	assert_int_equal(place_free_hugepages(2 * MIB, 100000), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_cpus_of_a_node_say_that_they_are_of_it),
 		cmocka_unit_test(a_node_that_is_not_there_has_none),
 		cmocka_unit_test(only_some_of_what_is_allowed_is_a_choice),
+		cmocka_unit_test(huge_pages_are_counted_where_they_are_wanted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
