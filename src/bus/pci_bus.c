@@ -201,13 +201,13 @@ int pci_bus_add(struct pci_bus *b, struct pci_func *f, int slot)
 	return got;
 }
 
-/* @f may have left a place that a BAR of another function was given before it was free. */
-static void pci_bus_retry_bars(struct pci_bus *b, const struct pci_func *f)
+/* A place may have become free that some BAR was given before it was. */
+static void pci_bus_retry_bars(struct pci_bus *b)
 {
 	for (unsigned s = 0; s < PCI_NR_SLOTS; s++) {
-		struct pci_func *other = rcu_deref(b->slots[s]);
-		if (other && other != f)
-			pci_func_retry_bars(other);
+		struct pci_func *f = rcu_deref(b->slots[s]);
+		if (f)
+			pci_func_retry_bars(f);
 	}
 }
 
@@ -221,7 +221,7 @@ void pci_bus_remove(struct pci_bus *b, struct pci_func *f)
 	pci_func_unplug(f); /* waits until no vCPU is inside */
 	mutex_lock(&b->lock);
 	pci_bus_release(b, f);
-	pci_bus_retry_bars(b, f);
+	pci_bus_retry_bars(b);
 	mutex_unlock(&b->lock);
 }
 
@@ -252,6 +252,6 @@ void pci_bus_config_write(struct pci_bus *b, uint16_t bdf, uint16_t off, const v
 	if (f)
 		pci_func_config_write(f, off, data, len);
 	if (f && pci_moves_bars(off, len))
-		pci_bus_retry_bars(b, f);
+		pci_bus_retry_bars(b);
 	rcu_unlock();
 }

@@ -104,6 +104,12 @@ static void bars_that_trade_places_all_answer_in_the_end(void **state)
 	put(f, 0, PCI_BASE_ADDRESS_0, b, 4);
 	pci_bus_remove(f->bus, &f->b.func);
 	assert_int_equal(who(f->mmio, b), 0xb0);
+	uint32_t small = get(f, 0, PCI_BASE_ADDRESS_4, 4);
+	put(f, 0, PCI_BASE_ADDRESS_0, small, 4); /* within a function, too */
+	assert_int_equal(who(f->mmio, small), 0xb4);
+	put(f, 0, PCI_BASE_ADDRESS_4, a, 4);
+	assert_int_equal(who(f->mmio, small), 0xb0);
+	assert_int_equal(who(f->mmio, a), 0xb4);
 }
 
 /* --- slots and windows --- */
