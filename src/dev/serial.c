@@ -135,11 +135,18 @@ void serial_received(struct serial *s, const uint8_t *bytes, uint32_t len)
 	mutex_unlock(&s->lock);
 }
 
+/* Once for each time that THR was filled: what is still on its way to the host says no more. */
+static void serial_say_thr_empty(struct serial *s) MUST_HOLD(&s->lock)
+{
+	s->thre_pending = true;
+	s->thr_written = false;
+}
+
 void serial_sent(struct serial *s)
 {
 	mutex_lock(&s->lock);
-	if (s->ier & UART_IER_THRI && serial_is_thr_empty(s))
-		s->thre_pending = true;
+	if (s->ier & UART_IER_THRI && s->thr_written && serial_is_thr_empty(s))
+		serial_say_thr_empty(s);
 	serial_update_irq(s);
 	mutex_unlock(&s->lock);
 }
@@ -156,9 +163,10 @@ static uint8_t serial_read_rbr(struct serial *s) MUST_HOLD(&s->lock)
 static void serial_write_thr(struct serial *s, uint8_t v) MUST_HOLD(&s->lock)
 {
 	s->thre_pending = false;
+	s->thr_written = true;
 	if (s->mcr & UART_MCR_LOOP) {
 		serial_loop_put(s, v);
-		s->thre_pending = true;
+		serial_say_thr_empty(s);
 	} else if (serial_out_room(s)) {
 		serial_out_put(s, v);
 	} /* else: written while LSR said no; a real UART would lose it too */
@@ -174,8 +182,11 @@ static void serial_write_ier(struct serial *s, uint8_t v) MUST_HOLD(&s->lock)
 {
 	uint8_t rising = v & (uint8_t)~s->ier;
 	s->ier = v & SERIAL_IER_BITS;
-	if (rising & UART_IER_THRI)
-		s->thre_pending = serial_is_thr_empty(s);
+	if (rising & UART_IER_THRI) {
+		s->thre_pending = false;
+		if (serial_is_thr_empty(s))
+			serial_say_thr_empty(s);
+	}
 	serial_feed(s);
 }
 

@@ -38,6 +38,7 @@ struct serial {
 	uint8_t ier, lcr, mcr, lsr_errors, msr_lines, msr_deltas, scratch, fcr;
 	uint16_t divisor;
 	bool thre_pending; /* THR became empty and nobody has looked yet */
+	bool thr_written;  /* ... and has been written since that was last said */
 	uint8_t lsr_polls; /* reads of LSR in a row that found nothing, up to SERIAL_POLLS */
 	bool irq_level;
 	/* under lock: receiver. in[] holds what the host sent; the guest sees the first in_shown.

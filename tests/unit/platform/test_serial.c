@@ -167,6 +167,41 @@ static void the_transmitter_interrupt_comes_again_after_output(void **state)
 	eventually(f->board.level);
 }
 
+struct mark {
+	struct reactor_msg msg;
+	atomic_bool is_reached;
+};
+
+static void mark_reached(struct reactor_msg *m)
+{
+	container_of(m, struct mark, msg)->is_reached = true;
+}
+
+/* Wait until the reactor has done what it had to do. */
+static void settle(struct fixture *f)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct mark mark = { .msg.fn = mark_reached };
+		reactor_post(f->board.reactor, &mark.msg);
+		eventually(mark.is_reached);
+	}
+}
+
+static void the_transmitter_interrupt_comes_once_for_what_was_written(void **state)
+{
+	struct fixture *f = *state; /* the reactor does not run yet */
+	put(f, UART_TX, 'x');
+	put(f, UART_IER, UART_IER_THRI);
+	assert_int_equal(get(f, UART_IIR), UART_IIR_THRI); /* room for more */
+	board_run_reactor(&f->board);
+	host_receives(f, "x");
+	settle(f);
+	assert_int_equal(get(f, UART_IIR), UART_IIR_NO_INT);
+	put(f, UART_TX, 'y');
+	eventually(f->board.level);
+	assert_int_equal(get(f, UART_IIR), UART_IIR_THRI);
+}
+
 static void a_whole_text_goes_out_by_interrupts(void **state)
 {
 	struct fixture *f = *state;
@@ -311,6 +346,7 @@ int main(void)
 		T(a_host_that_fails_does_not_hang_the_guest),
 		T(the_transmitter_interrupt_comes_whenever_it_is_enabled),
 		T(the_transmitter_interrupt_comes_again_after_output),
+		TI(the_transmitter_interrupt_comes_once_for_what_was_written),
 		T(a_whole_text_goes_out_by_interrupts),
 		T(loopback_returns_data_and_keeps_it_from_the_host),
 		T(loopback_overruns_when_nobody_reads),
