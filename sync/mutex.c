@@ -72,7 +72,15 @@ static void mutex_unqueue(struct mutex *m, struct waiter *w)
 		m->s.nr_writers--;
 }
 
-/* The lock is free and somebody waits: wake the first, and if it is a reader all readers. */
+/* Can one who waits have it: is it free, or held by readers with only readers in the queue? */
+static bool mutex_admits(uint32_t bits)
+{
+	if (!(bits & MUTEX_HAS_WAITERS) || (bits & MUTEX_LOCKED))
+		return false;
+	return !(bits & MUTEX_READERS) || !(bits & (MUTEX_WRITER_WAITING | MUTEX_LONG_WAIT));
+}
+
+/* Somebody waits and can have it: wake the first, and if it is a reader all readers. */
 static NOINLINE void mutex_wake_next(struct mutex *m)
 {
 	if (!mutex_open_queue(m, MUTEX_HAS_WAITERS, MUTEX_WAKING, MUTEX_WAKING))
@@ -100,7 +108,7 @@ static NOINLINE void mutex_wake_next(struct mutex *m)
 static void mutex_give_up(struct mutex *m, uint32_t clear)
 {
 	uint32_t old = atomic_fetch_and_explicit(&m->s.bits, ~clear, memory_order_relaxed);
-	if ((old & MUTEX_HAS_WAITERS) && !(old & (MUTEX_LOCKED | MUTEX_READERS)))
+	if (mutex_admits(old & ~clear))
 		mutex_wake_next(m);
 }
 
@@ -154,6 +162,18 @@ static bool mutex_enqueue(struct mutex *m, struct mutex_try *t, uint32_t old)
 	return true;
 }
 
+/* Take it if the bits are still @old. */
+static bool mutex_take(struct mutex *m, const struct mutex_try *t, uint32_t old)
+{
+	uint32_t mine = (old + t->mode->add) & ~t->clear;
+	if (!atomic_compare_exchange_weak_explicit(&m->s.bits, &old, mine, memory_order_acquire,
+						   memory_order_relaxed))
+		return false;
+	if (mutex_admits(mine)) /* readers that came too late to be woken with us */
+		mutex_wake_next(m);
+	return true;
+}
+
 bool mutex_lock_slow(struct mutex *m, bool is_shared, uint64_t deadline_ns)
 {
 	struct mutex_try t = {
@@ -164,9 +184,7 @@ bool mutex_lock_slow(struct mutex *m, bool is_shared, uint64_t deadline_ns)
 	for (unsigned round = 0;;) {
 		uint32_t old = atomic_load_explicit(&m->s.bits, memory_order_relaxed);
 		if (!(old & t.blocked_by)) {
-			if (atomic_compare_exchange_weak_explicit(
-				    &m->s.bits, &old, (old + t.mode->add) & ~t.clear,
-				    memory_order_acquire, memory_order_relaxed))
+			if (mutex_take(m, &t, old))
 				return true;
 		} else if (t.wakes && futex_is_late(deadline_ns)) {
 			mutex_give_up(m, t.clear);

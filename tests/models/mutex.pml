@@ -3,17 +3,22 @@
  * without a deadline. One step here is one atomic operation there; a compare-and-exchange that fails
  * is a step not taken yet. Patience ends after one wake-up in vain.
  *
- * Checked: exclusion; nobody is stuck (a wake-up lost would be); no bit is left in the end.
+ * Checked: exclusion; nobody is stuck (a wake-up lost would be), not even where a reader waits for
+ * another reader; no bit is left in the end.
  * BROKEN variants, each of which must be caught: a woken thread that gives up keeps the wake-up to
  * itself; one that queues again does; a thread that leaves the queue does not mend the bits; an
  * unlock by the last reader wakes nobody; a newcomer is not held off by a long wait that ends in
- * nothing (its mark stays).
+ * nothing (its mark stays); a reader that gets the lock leaves other readers in the queue.
  */
 #ifndef THREADS
 #define THREADS 3
 #endif
 #ifndef ROUNDS
+#ifdef BROKEN_READER_ALONE /* somebody must be woken and not have run when the lock is free again */
+#define ROUNDS 2
+#else
 #define ROUNDS 1
+#endif
 #endif
 #define PATIENCE 1
 
@@ -28,7 +33,8 @@ bool queued[THREADS], shared[THREADS];
 bool woken[THREADS];
 byte done;
 
-#define FREE (!locked && readers == 0)
+/* mutex_admits() */
+#define ADMITS (has_waiters && !locked && (readers == 0 || (!writer_waiting && !long_wait)))
 
 inline queue_back(id)
 {
@@ -113,7 +119,7 @@ inline wake_next()
 
 proctype thread(byte id)
 {
-	bool timed, is_old, is_long, got, was_free;
+	bool timed, is_old, is_long, got, admits;
 	byte round, wakes, k, j, first;
 	bool to_wake[THREADS];
 	do
@@ -133,17 +139,21 @@ proctype thread(byte id)
 try:		if
 		:: atomic { !BLOCKED ->
 			locked = !shared[id]; readers = readers + shared[id];
-			waking = waking && !is_old; long_wait = long_wait && !is_long };
+			waking = waking && !is_old; long_wait = long_wait && !is_long;
+#ifndef BROKEN_READER_ALONE
+			got = ADMITS
+#endif
+			};
 			goto got_it
 		:: atomic { BLOCKED && timed && wakes > 0 ->
-#ifdef BROKEN_KEEPS_WAKE
-			was_free = false;
-#else
-			was_free = has_waiters && FREE;
-			waking = waking && !is_old;
-#endif
 #ifndef BROKEN_KEEPS_LONG
-			long_wait = long_wait && !is_long
+			long_wait = long_wait && !is_long;
+#endif
+#ifdef BROKEN_KEEPS_WAKE
+			admits = false
+#else
+			waking = waking && !is_old;
+			admits = ADMITS
 #endif
 			};
 			goto passed_on
@@ -177,7 +187,7 @@ try:		if
 #else
 			close_queue(is_long);
 #endif
-			was_free = has_waiters && FREE
+			admits = ADMITS
 		:: else ->
 			close_queue(false);
 			atomic { woken[id] -> woken[id] = false };
@@ -185,11 +195,19 @@ try:		if
 			goto try
 		fi;
 passed_on:	if
-		:: was_free -> was_free = false; wake_next()
+		:: admits -> admits = false; wake_next()
 		:: else
 		fi;
 		goto next;
 got_it:		assert(shared[id] -> !locked : (locked && readers == 0));
+		if
+		:: got -> got = false; wake_next()
+		:: else
+		fi;
+		if /* one who holds it shared may wait for a reader that no writer stands in the way of */
+		:: skip
+		:: shared[id] -> (nr == nr_writers || nr_writers > 0)
+		fi;
 		if
 		:: atomic { !shared[id] -> locked = false; got = has_waiters && !waking }
 		:: atomic { shared[id] -> readers--; got = has_waiters && !waking && readers == 0 }

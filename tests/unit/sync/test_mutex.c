@@ -211,6 +211,31 @@ static void a_writer_that_gives_up_lets_the_readers_in(void **state) NO_THREAD_S
 	mutex_fini(&m);
 }
 
+/* The reader who has the lock may wait for the one in the queue. */
+static void a_writer_that_gives_up_lets_readers_join_a_reader(void **state) NO_THREAD_SAFETY
+{
+	(void)state;
+	struct mutex m;
+	struct actor r = { 0 };
+	mutex_init(&m);
+	mutex_lock_shared(&m);
+	/* as if a writer were in the queue: the reader goes behind it */
+	atomic_fetch_or(&m.s.bits, MUTEX_WRITER_WAITING);
+	m.s.nr_writers++;
+	struct thread *t = actor_start(&r, &m, true);
+	await_bits(&m, MUTEX_HAS_WAITERS);
+	m.s.nr_writers--;
+	assert_false(mutex_lock_until(&m, now_ns() + MS));
+	oneshot_wait(&r.holds);
+	assert_true(r.got);
+	assert_int_equal(bits(&m), 2 * MUTEX_READER);
+	oneshot_set(&r.release);
+	thread_join(t);
+	mutex_unlock_shared(&m);
+	assert_int_equal(bits(&m), 0);
+	mutex_fini(&m);
+}
+
 /* Someone who lost patience holds off everybody else until he had his turn. */
 static void a_long_wait_holds_off_newcomers(void **state) NO_THREAD_SAFETY
 {
@@ -271,6 +296,7 @@ int main(void)
 		cmocka_unit_test(a_waiting_writer_holds_off_new_readers),
 		cmocka_unit_test(readers_in_the_queue_are_woken_together),
 		cmocka_unit_test(a_writer_that_gives_up_lets_the_readers_in),
+		cmocka_unit_test(a_writer_that_gives_up_lets_readers_join_a_reader),
 		cmocka_unit_test(a_long_wait_holds_off_newcomers),
 		cmocka_unit_test(nobody_starves_among_hogs),
 	};
