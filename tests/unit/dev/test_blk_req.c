@@ -89,6 +89,19 @@ static void a_short_header_is_an_error(void **state)
 	assert_int_equal(disk_status(f, 0), VIRTIO_BLK_S_IOERR);
 }
 
+static void a_header_is_not_looked_for_in_what_is_written(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	disk_put_header(f, DISK_DATA, VIRTIO_BLK_T_IN, 0);
+	const struct drive_seg s = { DISK_DATA, 513 };
+	drive_offer(&f->v, 0, &s, 0, 1);
+	drive_kick(&f->v, 0);
+	assert_int_equal(drive_wait(&f->v, 0, NULL), 1);
+	assert_int_equal(f->v.ram[DISK_DATA + 512], VIRTIO_BLK_S_IOERR);
+	assert_int_equal(fake_asked(FAKE_READ), 0);
+}
+
 static const struct {
 	const char *what;
 	struct drive_seg segs[2];
@@ -130,6 +143,21 @@ static void a_broken_queue_needs_a_reset_and_gets_one(void **state)
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
 }
 
+static void a_request_without_a_status_stops_no_other(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	/* until it knows the memory a queue takes one at a time */
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_OK);
+	drive_offer(&f->v, 0, hostile[0].segs, hostile[0].nr_out, hostile[0].nr_in);
+	unsigned n = disk_ask(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512); /* of the same pass */
+	fake_passes(5);
+	assert_true(drive_needs_reset(&f->v));
+	assert_int_equal(drive_wait(&f->v, 0, NULL), 0);
+	assert_int_equal(drive_wait(&f->v, 0, NULL), 513);
+	assert_int_equal(disk_status(f, n), VIRTIO_BLK_S_OK);
+}
+
 static void tells_its_name(void **state)
 {
 	struct disk *f = *state;
@@ -153,7 +181,9 @@ int main(void)
 		T(any_layout_will_do),
 		T(refuses_only_the_request),
 		T(a_short_header_is_an_error),
+		T(a_header_is_not_looked_for_in_what_is_written),
 		T(a_broken_queue_needs_a_reset_and_gets_one),
+		T(a_request_without_a_status_stops_no_other),
 		T(tells_its_name),
 	};
 	int failed = cmocka_run_group_tests_name("descriptors in the ring", tests, NULL, NULL);
