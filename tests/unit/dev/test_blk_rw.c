@@ -61,6 +61,28 @@ static void goes_on_after_short_writes(void **state)
 		assert_int_equal(disk_file_byte(f, 16 * 512 + i), 0x77);
 }
 
+/* What is done is not asked for again, nor what lies behind the request. */
+static void goes_on_with_the_parts_that_are_left(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	disk_put_header(f, DISK_HEADER(0), VIRTIO_BLK_T_OUT, 4);
+	const struct drive_seg s[] = { { DISK_HEADER(0), 16 },
+				       { DISK_DATA, 512 },
+				       { DISK_DATA + 0x1000, 512 },
+				       { DISK_DATA + 0x2000, 512 },
+				       { DISK_STATUS(0), 1 } };
+	FAKE_PLAN(FAKE_WRITE, 700);
+	drive_offer(&f->v, 0, s, 4, 1);
+	drive_kick(&f->v, 0);
+	assert_int_equal(drive_wait(&f->v, 0, NULL), 1);
+	assert_int_equal(disk_status(f, 0), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.nr, 2);
+	assert_int_equal(fake_last.off, 2048 + 700);
+	assert_int_equal(fake_last.iov[0].iov_len, 324);
+	assert_int_equal(fake_last.iov[1].iov_len, 512);
+}
+
 static void an_error_hits_its_request_alone(void **state)
 {
 	struct disk *f = *state;
@@ -72,6 +94,8 @@ static void an_error_hits_its_request_alone(void **state)
 	(void)drive_wait(&f->v, 0, NULL);
 	assert_true((disk_status(f, a) == VIRTIO_BLK_S_OK) !=
 		    (disk_status(f, b) == VIRTIO_BLK_S_OK));
+	FAKE_PLAN(FAKE_READ, -EINVAL); /* alignment is nothing to a cached file */
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512), VIRTIO_BLK_S_IOERR);
 	FAKE_PLAN(FAKE_READ, -EIO);
 	unsigned n = disk_ask(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 512);
 	assert_int_equal(drive_wait(&f->v, 0, NULL), 1);
@@ -122,6 +146,11 @@ static void the_last_block_may_be_half_there(void **state)
 		assert_int_equal(f->v.ram[DISK_DATA + i],
 				 4096 + i < 10000 ? disk_image_byte(4096 + i) : 0);
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 16, DISK_DATA, 8192), VIRTIO_BLK_S_IOERR);
+	/* behind the end nothing is read; but what was not written is not there */
+	memset(f->v.ram + DISK_DATA, 0x33, 4096);
+	FAKE_PLAN(FAKE_WRITE, 2000, 0);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 16, DISK_DATA, 4096), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(f->v.ram[DISK_DATA + 4095], 0x33);
 	/* a write completes the block */
 	memset(f->v.ram + DISK_DATA, 0x33, 4096);
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 16, DISK_DATA, 4096), VIRTIO_BLK_S_OK);
@@ -161,9 +190,30 @@ static void only_what_is_not_aligned_is_copied(void **state)
 			assert_int_equal(i < 2 ? f->v.ram[at + k] : disk_file_byte(f, 4096 + k),
 					 i < 2 ? disk_image_byte(4096 + k) : 0x5a);
 	}
+	/* and the next one on the same descriptors is not copied any more */
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 8, DISK_DATA, 8192), VIRTIO_BLK_S_OK);
+	assert_ptr_equal(fake_last.iov[0].iov_base, f->v.ram + DISK_DATA);
 	/* less than the host's block: refused, as the configuration space told the driver */
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_OUT, 1, DISK_DATA, 4096), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 8, DISK_DATA, 512), VIRTIO_BLK_S_IOERR);
+}
+
+static void parts_of_odd_length_are_copied(void **state)
+{
+	struct disk *f = *state;
+	direct(f, 512);
+	disk_put_header(f, DISK_HEADER(0), VIRTIO_BLK_T_IN, 2);
+	const struct drive_seg s[] = { { DISK_HEADER(0), 16 },
+				       { DISK_DATA, 100 },
+				       { DISK_DATA + 0x1000, 412 },
+				       { DISK_STATUS(0), 1 } };
+	drive_offer(&f->v, 0, s, 1, 3);
+	drive_kick(&f->v, 0);
+	assert_int_equal(drive_wait(&f->v, 0, NULL), 513);
+	assert_int_equal(fake_last.nr, 1);
+	assert_int_equal(fake_last.iov[0].iov_len, 512);
+	assert_int_equal(f->v.ram[DISK_DATA + 99], disk_image_byte(1024 + 99));
+	assert_int_equal(f->v.ram[DISK_DATA + 0x1000], disk_image_byte(1024 + 100));
 }
 
 static void a_large_copy_goes_in_pieces(void **state)
@@ -224,6 +274,8 @@ static void a_direct_tail_reads_as_zeroes(void **state)
 		memset(f->v.ram + DISK_DATA, 0xee, 16384);
 		assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA + off, 8192),
 				 VIRTIO_BLK_S_OK);
+		/* the host would refuse to go on where the file ends */
+		assert_int_equal(fake_asked(FAKE_READ), off + 1);
 		for (unsigned i = 0; i < 8192; i++)
 			assert_int_equal(f->v.ram[DISK_DATA + off + i],
 					 i < 4396 ? disk_image_byte(i) : 0);
@@ -239,11 +291,13 @@ int main(void)
 		T(writes_what_reads_then_see),
 		T(goes_on_after_short_reads),
 		T(goes_on_after_short_writes),
+		T(goes_on_with_the_parts_that_are_left),
 		T(an_error_hits_its_request_alone),
 		T(does_not_try_for_ever),
 		T(an_image_that_shrank_is_an_error),
 		T(the_last_block_may_be_half_there),
 		T(only_what_is_not_aligned_is_copied),
+		T(parts_of_odd_length_are_copied),
 		T(a_large_copy_goes_in_pieces),
 		T(alignment_the_kernel_did_not_tell),
 		T(more_copies_than_buffers_wait_their_turn),
