@@ -252,6 +252,25 @@ static void an_index_that_jumps_ends_the_queue(void **state)
 	}
 }
 
+/* Behind what was taken the ring has what it had a turn before. */
+static void an_index_that_goes_back_ends_the_queue(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct vq_chain *c;
+	fixture_init(&f, 8, GUEST_FEATURES);
+	for (uint16_t i = 0; i < 4; i++)
+		guest_desc(&f.gq, i, BUF, 4, W, 0);
+	for (uint16_t i = 1; i < 4; i++) {
+		guest_offer(&f.gq, i);
+		(void)pop_one(&f);
+	}
+	f.gq.avail->idx = 1;
+	assert_int_equal(vq_pop(f.q, &c), -EBADMSG);
+	assert_int_equal(vq_in_flight(f.q), 3);
+	fixture_fini(&f);
+}
+
 static void a_head_offered_twice_ends_the_queue(void **state)
 {
 	(void)state;
@@ -437,6 +456,69 @@ static void a_buffer_over_a_hole_ends_the_queue(void **state)
 	}
 }
 
+/* Two regions are remembered, and neither stands for what lies between. */
+static void hole_before_a_region(uint64_t addr, uint32_t len)
+{
+	static const uint64_t good[] = { 0x80000, 0x200000, 0x600000 };
+	struct gmem_place place = { .pages = GMEM_PAGES_4K, .node = PLACE_NODE_ANY };
+	struct gmem_extent ram[] = { { 0, 0x100000 },
+				     { 0x200000, 0x300000 },
+				     { 0x600000, 0x1000 } };
+	struct guest g = { .bytes = 0x100000, .next = 4096 };
+	struct guest_queue gq;
+	struct vq *q;
+	struct vq_chain *c;
+	assert_int_equal(gmem_create(&g.mem, ram, 3, &place), 0);
+	g.ram = gmem_host(g.mem, gpa(0), 1);
+	guest_queue_init(&gq, &g, 8, GUEST_FEATURES);
+	struct vq_setup s = guest_queue_setup(&gq, NULL);
+	assert_int_equal(vq_create(&q, &s), 0);
+	for (uint16_t i = 0; i < ARRAY_SIZE(good); i++) {
+		guest_desc(&gq, i, good[i], 4, W, 0);
+		guest_offer(&gq, i);
+		assert_int_equal(vq_pop(q, &c), 1);
+	}
+	guest_desc(&gq, 3, addr, len, W, 0);
+	guest_offer(&gq, 3);
+	assert_int_equal(vq_pop(q, &c), -EBADMSG);
+	vq_destroy(q);
+	guest_queue_fini(&gq);
+	guest_fini(&g);
+}
+
+static void a_hole_before_a_known_region_ends_the_queue(void **state)
+{
+	(void)state;
+	hole_before_a_region(0x180000, 4);
+	hole_before_a_region(0x1fffff, 2);
+	hole_before_a_region(0x5fffff, 2);
+}
+
+/* What lies behind the table looks like a good descriptor. */
+static void a_head_behind_the_table_ends_the_queue(void **state)
+{
+	(void)state;
+	struct guest g;
+	struct guest_queue gq;
+	struct vq *q;
+	struct vq_chain *c;
+	guest_init(&g, RAM);
+	guest_queue_init(&gq, &g, 8, GUEST_FEATURES);
+	struct vq_setup s = guest_queue_setup(&gq, NULL);
+	s.desc = gpa(guest_alloc(&g, 16 * 9, 16, 0));
+	const struct vring_desc d = { htole64(BUF), htole32(4), htole16(W), 0 };
+	for (unsigned i = 0; i < 9; i++)
+		memcpy(g.ram + s.desc.raw + 16 * i, &d, sizeof(d));
+	assert_int_equal(vq_create(&q, &s), 0);
+	guest_offer(&gq, 0);
+	assert_int_equal(vq_pop(q, &c), 1);
+	guest_offer(&gq, 8);
+	assert_int_equal(vq_pop(q, &c), -EBADMSG);
+	vq_destroy(q);
+	guest_queue_fini(&gq);
+	guest_fini(&g);
+}
+
 static void what_came_before_a_fault_comes_out(void **state)
 {
 	(void)state;
@@ -513,12 +595,15 @@ int main(void)
 		cmocka_unit_test(lengths_that_overflow_end_the_queue),
 		cmocka_unit_test(a_chain_of_too_many_buffers_ends_the_queue),
 		cmocka_unit_test(an_index_that_jumps_ends_the_queue),
+		cmocka_unit_test(an_index_that_goes_back_ends_the_queue),
 		cmocka_unit_test(a_head_offered_twice_ends_the_queue),
 		cmocka_unit_test(long_chains_are_given_back_when_broken),
 		cmocka_unit_test(hostile_packed_chains_end_the_queue),
 		cmocka_unit_test(a_packed_ring_offered_beyond_its_size_ends),
 		cmocka_unit_test(packed_ids_may_be_anything),
 		cmocka_unit_test(a_buffer_over_a_hole_ends_the_queue),
+		cmocka_unit_test(a_hole_before_a_known_region_ends_the_queue),
+		cmocka_unit_test(a_head_behind_the_table_ends_the_queue),
 	};
 	return cmocka_run_group_tests_name("virtio/queue, hostile", tests, NULL, NULL);
 }
