@@ -51,6 +51,7 @@ static void limits_hold_and_waiting_is_free(void **state)
 		if (done < 10 || done > 11 + (unsigned)((now_s() - t0) * 200))
 			fail_msg("%s: %u at once", limited[k].what, done);
 		assert_int_equal(fake_asked(FAKE_TIMEOUT), timers + 1); /* it does not look again */
+		assert_true(container_of(f->v.dev, struct blk, dev)->queues[0].wq.is_parked);
 		fake_held = 0;
 		for (unsigned i = 0; i < 30; i++)
 			(void)drive_wait(&f->v, 0, NULL);

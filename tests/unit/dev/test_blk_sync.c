@@ -66,17 +66,22 @@ static void losses_are_inherited(void **state)
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
 }
 
-/* Flushes on the queues 0 and 1, whose syncs are both under way. */
-static void two_flushes(struct disk *f, unsigned n[2])
+/* A flush on each of @nr queues, whose syncs are all under way. */
+static void flushes(struct disk *f, unsigned *n, uint16_t nr)
 {
-	f->cfg.nr_queues = 2;
+	f->cfg.nr_queues = nr;
 	disk_up(f, DISK_ALL);
 	fake_held = 1u << FAKE_SYNC;
-	n[0] = disk_ask_flush(f, 0);
-	n[1] = disk_ask_flush(f, 1);
+	for (uint16_t i = 0; i < nr; i++)
+		n[i] = disk_ask_flush(f, i);
 	fake_passes(3);
-	assert_int_equal(fake_waiting(FAKE_SYNC), 2);
+	assert_int_equal(fake_waiting(FAKE_SYNC), nr);
 	fake_held = 0;
+}
+
+static void two_flushes(struct disk *f, unsigned n[2])
+{
+	flushes(f, n, 2);
 }
 
 /* With O_DIRECT there is no cache that could lose them, until a part of a block is zeroed in it. */
@@ -129,6 +134,17 @@ static void a_good_sync_waits_for_those_that_began_before_its_end(void **state)
 	a = disk_ask_flush(f, 1);
 	fake_passes(2);
 	assert_int_equal(disk_status(f, a), VIRTIO_BLK_S_IOERR);
+}
+
+/* Two end while one waits for both, and has not heard of the first yet. */
+static void whoever_waits_for_several_is_told_once(void **state)
+{
+	struct disk *f = *state;
+	unsigned n[3];
+	flushes(f, n, 3);
+	fake_passes(3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(disk_status(f, n[i]), VIRTIO_BLK_S_OK);
 }
 
 static void a_queue_may_stop_while_its_sync_waits_for_another(void **state)
@@ -243,6 +259,7 @@ int main(void)
 		T(zeroes_in_the_cache_are_not_forgotten),
 		T(an_error_counts_for_all_syncs_it_overlaps),
 		T(a_good_sync_waits_for_those_that_began_before_its_end),
+		T(whoever_waits_for_several_is_told_once),
 		T(a_queue_may_stop_while_its_sync_waits_for_another),
 		T(without_flush_every_write_is_durable),
 		T(with_o_direct_a_write_is_durable_by_itself),
