@@ -54,7 +54,7 @@ static NOINLINE int split_walk(struct vq *q, struct vq_slot *s, uint16_t head)
 /* The next request, whatever it is like. There is one, and @head is its. */
 static NOINLINE int split_pop_long(struct vq *q, struct vq_chain **out, uint16_t head)
 {
-	if (head >= q->size || vq_slot_is_busy(&q->slots[head]))
+	if (head >= q->size)
 		return vq_break(q);
 	int got = vq_split_pop_head(q, head, out);
 	if (got > 0)
