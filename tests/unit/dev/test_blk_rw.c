@@ -104,6 +104,23 @@ static void an_error_hits_its_request_alone(void **state)
 	assert_false(drive_needs_reset(&f->v));
 }
 
+/* Of a guest that migrates: nobody knows how much of it there is. */
+static void memory_of_a_failed_read_is_marked(void **state)
+{
+	struct disk *f = *state;
+	static uint8_t bits[DRIVE_RAM_BYTES / DIRTY_LOG_PAGE / 8];
+	const struct dirty_log log = { .bits = bits, .bytes = sizeof(bits) };
+	memset(bits, 0, sizeof(bits));
+	disk_up(f, DISK_ALL);
+	drive_queue_reset(&f->v, 0);
+	vdev_queue_set_dirty(f->v.dev, 0, &log, f->v.q[0].ring.device_gpa);
+	drive_queue_up(&f->v, 0);
+	FAKE_PLAN(FAKE_READ, 512, -EIO);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_IN, 0, DISK_DATA, 8192), VIRTIO_BLK_S_IOERR);
+	for (unsigned page = DISK_DATA / DIRTY_LOG_PAGE, i = 0; i < 2; i++, page++)
+		assert_true(bits[page / 8] >> page % 8 & 1);
+}
+
 static void does_not_try_for_ever(void **state)
 {
 	struct disk *f = *state;
@@ -293,6 +310,7 @@ int main(void)
 		T(goes_on_after_short_writes),
 		T(goes_on_with_the_parts_that_are_left),
 		T(an_error_hits_its_request_alone),
+		T(memory_of_a_failed_read_is_marked),
 		T(does_not_try_for_ever),
 		T(an_image_that_shrank_is_an_error),
 		T(the_last_block_may_be_half_there),
