@@ -137,8 +137,10 @@ static void zeroes_are_written_where_they_cannot_be_told(void **state)
 			 VIRTIO_BLK_S_IOERR);
 	FAKE_PLAN(FAKE_ALLOC, -EAGAIN);
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16), VIRTIO_BLK_S_OK);
+	unsigned writes = fake_asked(FAKE_WRITE);
 	FAKE_PLAN(FAKE_ALLOC, -EOPNOTSUPP); /* a discard is a hint */
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_DISCARD, 0, DISK_DATA, 16), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_asked(FAKE_WRITE), writes);
 	FAKE_PLAN(FAKE_ALLOC, -EIO);
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_DISCARD, 0, DISK_DATA, 16), VIRTIO_BLK_S_IOERR);
 }
@@ -158,6 +160,53 @@ static void written_zeroes_survive_short_writes(void **state)
 	FAKE_PLAN(FAKE_WRITE, -ENOSPC);
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16),
 			 VIRTIO_BLK_S_IOERR);
+	FAKE_PLAN(FAKE_WRITE, 0); /* and would for ever */
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16),
+			 VIRTIO_BLK_S_IOERR);
+}
+
+static void direct_zeroes_keep_to_whole_blocks(void **state)
+{
+	struct disk *f = *state;
+	f->file.is_direct = true;
+	f->file.mem_align = f->file.io_align = f->cfg.block_bytes = 1024;
+	f->file.can_zero = false;
+	disk_up(f, DISK_ALL);
+	static const struct {
+		uint64_t sector;
+		uint32_t nr;
+	} odd[] = { { 1, 2 }, { 2, 3 } };
+	for (unsigned i = 0; i < 2; i++) {
+		disk_put_range(f, 0, odd[i].sector, odd[i].nr, 0);
+		assert_int_equal(disk_run(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16),
+				 VIRTIO_BLK_S_IOERR);
+	}
+	assert_int_equal(fake_asked(FAKE_WRITE), 0);
+	disk_put_range(f, 0, 2, 8, 0);
+	FAKE_PLAN(FAKE_WRITE, 1500);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.off, 1024 + 1024); /* half a block is written again */
+	assert_int_equal(disk_file_byte(f, 10 * 512 - 1), 0);
+	assert_int_equal(disk_file_byte(f, 10 * 512), disk_image_byte(10 * 512));
+}
+
+/* One operation of the host stands behind each, and takes its time. */
+static void a_range_has_a_limit(void **state)
+{
+	struct disk *f = *state;
+	static const struct {
+		uint32_t type, most;
+	} limits[] = { { VIRTIO_BLK_T_WRITE_ZEROES, 1u << 16 },
+		       { VIRTIO_BLK_T_DISCARD, 1u << 21 } };
+	f->cfg.file = NULL;
+	f->cfg.null_bytes = 1ull << 32;
+	disk_up(f, DISK_ALL);
+	for (unsigned i = 0; i < 2; i++) {
+		disk_put_range(f, 0, 0, limits[i].most, 0);
+		assert_int_equal(disk_run(f, limits[i].type, 0, DISK_DATA, 16), VIRTIO_BLK_S_OK);
+		disk_put_range(f, 0, 0, limits[i].most + 1, 0);
+		assert_int_equal(disk_run(f, limits[i].type, 0, DISK_DATA, 16), VIRTIO_BLK_S_IOERR);
+	}
 }
 
 static void written_through_zeroes_are_synced(void **state)
@@ -192,6 +241,8 @@ int main(void)
 		T(a_range_that_changes_is_checked_again),
 		T(zeroes_are_written_where_they_cannot_be_told),
 		T(written_zeroes_survive_short_writes),
+		T(direct_zeroes_keep_to_whole_blocks),
+		T(a_range_has_a_limit),
 		T(written_through_zeroes_are_synced),
 		T(what_was_not_agreed_is_not_supported),
 	};
