@@ -135,8 +135,10 @@ static void zeroes_are_written_where_they_cannot_be_told(void **state)
 	FAKE_PLAN(FAKE_ALLOC, -ENOSPC);
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16),
 			 VIRTIO_BLK_S_IOERR);
-	FAKE_PLAN(FAKE_ALLOC, -EAGAIN);
+	unsigned asked = fake_asked(FAKE_ALLOC);
+	FAKE_PLAN(FAKE_ALLOC, -EAGAIN, -EINTR);
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_asked(FAKE_ALLOC), asked + 3);
 	unsigned writes = fake_asked(FAKE_WRITE);
 	FAKE_PLAN(FAKE_ALLOC, -EOPNOTSUPP); /* a discard is a hint */
 	assert_int_equal(disk_run(f, VIRTIO_BLK_T_DISCARD, 0, DISK_DATA, 16), VIRTIO_BLK_S_OK);
@@ -217,6 +219,26 @@ static void written_through_zeroes_are_synced(void **state)
 	disk_run_synced(f, VIRTIO_BLK_T_WRITE_ZEROES, DISK_DATA, 16);
 }
 
+static void an_image_that_is_to_stay_whole_gets_no_hole(void **state)
+{
+	struct disk *f = *state;
+	f->cfg.has_discard = false;
+	disk_up(f, DISK_ALL);
+	disk_put_range(f, 0, 0, 8, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, DISK_DATA, 16), VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_last.flags, FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE);
+}
+
+static void half_a_range_is_none(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	disk_put_range(f, 0, 0, 8, 0);
+	disk_put_range(f, 1, 8, 8, 0);
+	assert_int_equal(disk_run(f, VIRTIO_BLK_T_DISCARD, 0, DISK_DATA, 24), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(fake_asked(FAKE_ALLOC), 0);
+}
+
 static void what_was_not_agreed_is_not_supported(void **state)
 {
 	struct disk *f = *state;
@@ -244,6 +266,8 @@ int main(void)
 		T(direct_zeroes_keep_to_whole_blocks),
 		T(a_range_has_a_limit),
 		T(written_through_zeroes_are_synced),
+		T(an_image_that_is_to_stay_whole_gets_no_hole),
+		T(half_a_range_is_none),
 		T(what_was_not_agreed_is_not_supported),
 	};
 	int failed = cmocka_run_group_tests_name("descriptors in the ring", tests, NULL, NULL);
