@@ -178,6 +178,11 @@ static void cancel(struct reactor *r, void *arg)
 	reactor_cancel(r, &j->op.op); /* twice is once */
 }
 
+static void count_cancels(struct reactor *r, void *arg)
+{
+	*(unsigned *)arg = r->cancels_wanted;
+}
+
 static void start_and_cancel(struct reactor *r, void *arg)
 {
 	start_poll(r, arg);
@@ -200,6 +205,10 @@ static void streams_wait_until_there_is_something(void **state)
 		assert_int_equal(eventfd_write(j.fd, 7), 0);
 		assert_int_equal(rig_result(&j.op), 8);
 		assert_int_equal(j.value, 7);
+		unsigned wanted = 0;
+		rig_call(&g, cancel, &j); /* too late */
+		rig_call(&g, count_cancels, &wanted);
+		assert_int_equal(wanted, 0);
 		rig_end(&g);
 		close(j.fd);
 	}

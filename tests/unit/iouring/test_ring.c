@@ -231,6 +231,9 @@ static void a_stream_that_would_block_is_polled_first(void **state)
 		op_answered(l.r, &l.op.op, POLLIN);
 		assert_int_equal(last_entry(l.r)->opcode, IORING_OP_READ);
 		assert_int_equal(last_entry(l.r)->addr, (uintptr_t)&l.byte);
+		/* it waits once */
+		assert_ptr_equal(l.r->waits.next, &l.op.op.link);
+		assert_ptr_equal(l.op.op.link.next, &l.r->waits);
 	}
 	assert_int_equal(l.op.times, 0);
 	op_answered(l.r, &l.op.op, 1);
@@ -242,11 +245,15 @@ static void a_cancelled_operation_is_not_started_again(void **state)
 {
 	(void)state;
 	static const int answers[] = { -EINTR, -EAGAIN, -ECANCELED };
-	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(answers); i++) {
 		struct lone l;
 		lone_make(&l, -1);
 		reactor_cancel(l.r, &l.op.op);
-		op_answered(l.r, &l.op.op, answers[i]);
+		if (i & 1) { /* the kernel has been asked to */
+			l.op.op.state ^= OP_CANCEL_WANTED | OP_CANCELLED;
+			l.r->cancels_wanted--;
+		}
+		op_answered(l.r, &l.op.op, answers[i / 2]);
 		assert_int_equal(l.op.res, -ECANCELED);
 		assert_int_equal(l.op.times, 1);
 		assert_int_equal(l.r->cancels_wanted, 0);
