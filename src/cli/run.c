@@ -60,13 +60,14 @@ static int run_positional(struct config_builder *b, int argc, char **argv)
 	return config_set(b, (unsigned)kernel, argv[optind]);
 }
 
-static int run_parse(struct config_builder *b, int argc, char **argv)
+/* The options that are the configuration file, or all the others. */
+static int run_options(struct config_builder *b, const struct run_options *r, bool is_file,
+		       int argc, char **argv)
 {
-	struct run_options r = { 0 };
-	run_build_options(&r);
+	const int file = config_find("config");
 	opterr = 0;
-	optind = 1;
-	for (int opt, err; (opt = getopt_long(argc, argv, r.shorts, r.longs, NULL)) != -1;) {
+	optind = 0; /* begin anew */
+	for (int opt, err; (opt = getopt_long(argc, argv, r->shorts, r->longs, NULL)) != -1;) {
 		if (opt == ':')
 			return config_fail(b, "%s: needs a value; 'vmm run --help' shows which",
 					   argv[optind - 1]);
@@ -80,11 +81,24 @@ static int run_parse(struct config_builder *b, int argc, char **argv)
 			log_set_level(LOG_LEVEL_DEBUG);
 			continue;
 		}
-		err = config_set(b, (unsigned)run_index_of(opt), optarg);
+		int index = run_index_of(opt);
+		err = (index == file) == is_file ? config_set(b, (unsigned)index, optarg) : 0;
 		if (err)
 			return err;
 	}
-	int err = run_positional(b, argc, argv);
+	return 0;
+}
+
+/* The file first, wherever it is named: the command line overrides it, and adds to it. */
+static int run_parse(struct config_builder *b, int argc, char **argv)
+{
+	struct run_options r = { 0 };
+	run_build_options(&r);
+	int err = run_options(b, &r, true, argc, argv);
+	if (!err)
+		err = run_options(b, &r, false, argc, argv);
+	if (!err)
+		err = run_positional(b, argc, argv);
 	return err ? err : config_finish(b);
 }
 
