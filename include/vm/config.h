@@ -157,6 +157,9 @@ struct config_builder {
 	enum config_origin origin;       /* of what is being set now */
 	enum config_origin given[160];   /* by option index */
 	const struct config_option *now; /* the option being set, for messages */
+	/* who named the host CPUs of vCPUs: --cpus or --cpu-affinity, there or here */
+	const struct config_option *affinity_by;
+	enum config_origin affinity_from;
 	struct config_error err;
 };
 

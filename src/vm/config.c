@@ -6,15 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/num.h"
-
-#define CONFIG_DEFAULT_RAM (256 * MIB)
+#include "config_opts.h"
 
 void config_init(struct vm_config *c)
 {
 	*c = (struct vm_config){
 		.nr_cpus = 1,
 		.ram_bytes = CONFIG_DEFAULT_RAM,
-		.place = { .pages = GMEM_PAGES_4K, .node = PLACE_NODE_ANY },
+		.place = CONFIG_DEFAULT_PLACE,
 #ifdef COMPILER_TSAN
 		.sandbox = VM_SANDBOX_OFF, /* TSan does not survive the clone() of a device */
 #endif
@@ -27,15 +26,10 @@ void config_fini(struct vm_config *c)
 			    c->kvm_device, c->syslog_tag, c->socket };
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
 		free(strings[i]);
-	for (unsigned i = 0; i < VM_MAX_CPUS; i++)
-		free(c->vcpu_affinity[i]);
-	free(c->affinity_all);
+	config_affinity_fini(c);
 	free(c->rt_cpus);
-	for (unsigned i = 0; i < c->nr_disks; i++) {
-		free(c->disks[i].path);
-		free(c->disks[i].text);
-		free(c->disks[i].cpus);
-	}
+	for (unsigned i = 0; i < c->nr_disks; i++)
+		config_disk_fini(&c->disks[i]);
 	for (unsigned i = 0; i < c->nr_vhost; i++)
 		free(c->vhost[i].path);
 	for (unsigned i = 0; i < c->nr_serial; i++) {

@@ -5,9 +5,25 @@
 #include <string.h>
 #include "base/num.h"
 
-/* "SET" for every vCPU, or "0=SET:1=SET". */
+void config_affinity_fini(struct vm_config *c)
+{
+	for (unsigned i = 0; i < VM_MAX_CPUS; i++) {
+		free(c->vcpu_affinity[i]);
+		c->vcpu_affinity[i] = NULL;
+	}
+	free(c->affinity_all);
+	c->affinity_all = NULL;
+}
+
+/* "SET" for every vCPU, or "0=SET:1=SET"; on the command line all that the file says is void. */
 int opt_cpu_affinity(struct config_builder *b, const char *value)
 {
+	if (b->affinity_from != b->origin)
+		config_affinity_fini(b->c);
+	b->affinity_from = b->origin;
+	b->affinity_by = b->now;
+	if (!strchr(value, '=') && b->c->affinity_all)
+		return config_fail(b, "a CPU set for all vCPUs is given twice; give it once");
 	if (!strchr(value, '='))
 		return opt_cpu_set(b, value, &b->c->affinity_all);
 	char *copy = strdup(value), *rest = NULL;
@@ -85,8 +101,19 @@ static int cpus_key(struct config_builder *b, const struct kv_iter *it)
 	return 0;
 }
 
+/* What the file says of it is void, not just what is said anew. */
+static void cpus_begin(struct config_builder *b)
+{
+	b->c->nr_cpus = 1;
+	b->c->max_cpus = 0;
+	b->c->topology = (struct machine_topology){ 0 };
+	if (b->affinity_by == b->now)
+		config_affinity_fini(b->c);
+}
+
 int opt_cpus(struct config_builder *b, const char *value)
 {
+	cpus_begin(b);
 	struct kv_iter it = { .at = value };
 	int err = 0;
 	for (bool is_first = true; !err && kv_next(&it); is_first = false) {
@@ -182,6 +209,9 @@ static int opt_mem_key(struct config_builder *b, const struct kv_iter *it)
 
 int opt_mem(struct config_builder *b, const char *value)
 {
+	b->c->ram_bytes = CONFIG_DEFAULT_RAM; /* what the file says of it is void */
+	b->c->place = (struct gmem_place)CONFIG_DEFAULT_PLACE;
+	b->c->numa_auto = false;
 	struct kv_iter it = { .at = value };
 	int err = 0;
 	for (bool is_first = true; !err && kv_next(&it); is_first = false) {

@@ -264,18 +264,45 @@ static int disk_check(struct config_builder *b, const struct vm_disk_config *d)
 	return 0;
 }
 
+void config_disk_fini(struct vm_disk_config *d)
+{
+	free(d->path);
+	free(d->text);
+	free(d->cpus);
+	*d = (struct vm_disk_config){ 0 };
+}
+
+/* Is @d the root disk of the file, by either of the options that name no other? */
+static bool disk_is_files_root(const struct config_builder *b, const struct vm_disk_config *d)
+{
+	if (strcmp(d->option, "root") != 0 && strcmp(d->option, "rwroot") != 0)
+		return false;
+	/* an option that does not repeat has not been there from where it comes now */
+	return d->option == b->now->name || b->given[config_find(d->option)] != b->origin;
+}
+
+/* Where a disk goes: that of --root or --rwroot in the place of the file's. NULL: no room. */
+static struct vm_disk_config *disk_place(struct config_builder *b)
+{
+	struct vm_config *c = b->c;
+	for (unsigned i = 0; i < c->nr_disks && !b->now->repeats; i++)
+		if (disk_is_files_root(b, &c->disks[i]))
+			return &c->disks[i];
+	return c->nr_disks == VM_MAX_DISKS ? NULL : &c->disks[c->nr_disks++];
+}
+
 static int disk_add(struct config_builder *b, const char *value, bool path_first, bool is_readonly,
 		    bool is_root)
 {
-	if (b->c->nr_disks == VM_MAX_DISKS)
+	struct vm_disk_config *d = disk_place(b); /* from here on config_fini() frees it */
+	if (!d)
 		return config_fail(b, "more than %d disks; give fewer", VM_MAX_DISKS);
-	struct vm_disk_config *d = &b->c->disks[b->c->nr_disks];
+	config_disk_fini(d);
 	*d = (struct vm_disk_config){ .option = b->now->name,
 				      .is_readonly = is_readonly,
 				      .is_root = is_root,
 				      .discard = VM_AUTO,
 				      .may_be_any_format = true };
-	b->c->nr_disks++; /* from here on config_fini() frees it */
 	int copied = opt_string(b, &d->text, value);
 	if (copied)
 		return copied;

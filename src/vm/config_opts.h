@@ -14,8 +14,15 @@
 #include <sched.h>
 #include <stdbool.h>
 #include "base/compiler.h"
+#include "base/num.h"
 #include "config_kv.h"
 #include "vm/config.h"
+
+#define CONFIG_DEFAULT_RAM (256 * MIB)
+#define CONFIG_DEFAULT_PLACE                                                                       \
+	{                                                                                          \
+		.pages = GMEM_PAGES_4K, .node = PLACE_NODE_ANY                                     \
+	}
 
 #define SIZE_HINT "a number with K, M, G or T, such as 512M"
 
@@ -33,12 +40,16 @@ int opt_cpu_affinity(struct config_builder *b, const char *value);
 int opt_rt_cpus(struct config_builder *b, const char *value);
 int opt_no_smt(struct config_builder *b, const char *value);
 int opt_mem(struct config_builder *b, const char *value);
+/* Free the sets of host CPUs of all vCPUs, and forget them. */
+void config_affinity_fini(struct vm_config *c);
 /* config_disk.c */
 int opt_block(struct config_builder *b, const char *value);
 int opt_root(struct config_builder *b, const char *value);
 int opt_rwroot(struct config_builder *b, const char *value);
 int opt_disk(struct config_builder *b, const char *value);
 int opt_rwdisk(struct config_builder *b, const char *value);
+/* Free what @d has, and forget it. */
+void config_disk_fini(struct vm_disk_config *d);
 /* config_vhost.c */
 int opt_vhost_user(struct config_builder *b, const char *value);
 int opt_vhost_user_blk(struct config_builder *b, const char *value);

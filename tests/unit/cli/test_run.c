@@ -29,6 +29,12 @@ enum vm_status vm_run(const struct vm_config *c)
 	for (unsigned i = 0; i < c->nr_disks; i++)
 		at += snprintf(made + at, sizeof(made) - (size_t)at, ", disk %s%s",
 			       c->disks[i].path, c->disks[i].is_readonly ? " ro" : "");
+	if (c->nr_cpus != 1)
+		at += snprintf(made + at, sizeof(made) - (size_t)at, ", %u vCPUs of %u threads%s",
+			       c->nr_cpus, c->topology.threads,
+			       c->vcpu_affinity[0] ? " pinned" : "");
+	if (c->place.prefault)
+		at += snprintf(made + at, sizeof(made) - (size_t)at, ", prefault");
 	if (c->sandbox == VM_SANDBOX_OFF)
 		(void)snprintf(made + at, sizeof(made) - (size_t)at, ", no sandbox");
 	return VM_EXIT_OK;
@@ -88,6 +94,21 @@ static const struct {
 	  "kernel k, 256 MiB, params '', disk a ro, disk b" },
 	{ "{\"sandbox\": \"require\"}", "run --disable-sandbox --config vm.json k",
 	  "kernel k, 256 MiB, params '', no sandbox" },
+	/* an option is overridden with all its parts */
+	{ "{\"mem\": \"1G,hugepages=1G,prefault\"}", "run --config vm.json -m 512M k",
+	  "kernel k, 512 MiB, params ''" },
+	{ "{\"mem\": \"1G\"}", "run --config vm.json -m prefault=on k",
+	  "kernel k, 256 MiB, params '', prefault" },
+	{ "{\"cpus\": \"4,topology=1:4:1:1,max=4,affinity=3=0\"}", "run --config vm.json -c 2 k",
+	  "kernel k, 256 MiB, params '', 2 vCPUs of 2 threads" },
+	{ "{\"cpu-affinity\": \"0\"}", "run --config vm.json -c 2 k",
+	  "kernel k, 256 MiB, params '', 2 vCPUs of 2 threads pinned" },
+	{ "{\"cpu-affinity\": \"3=0\"}", "run --config vm.json -c 2,affinity=0=0 k",
+	  "kernel k, 256 MiB, params '', 2 vCPUs of 2 threads pinned" },
+	{ "{\"root\": \"a\", \"disk\": \"b\"}", "run --config vm.json --root c k",
+	  "kernel k, 256 MiB, params '', disk c ro, disk b ro" },
+	{ "{\"disk\": \"b\", \"root\": \"a\"}", "run --config vm.json --rwroot c k",
+	  "kernel k, 256 MiB, params '', disk b ro, disk c" },
 };
 
 static void the_command_line_overrides_the_file_wherever_it_is_named(void **state)
@@ -108,6 +129,11 @@ static const struct {
 	{ "{}", "run -m 1G --config vm.json -m 2G k", "--mem: given twice" },
 	{ "{}", "run --config vm.json --config vm.json k", "--config: given twice" },
 	{ "{\"mem\": \"0\"}", "run -m 1G --config vm.json k", "--mem: '0' is too small" },
+	{ "{}", "run -r a --rwroot b k", "a root disk is given 2 times" },
+	{ "{\"root\": \"a\"}", "run --config vm.json -r b --rwroot c k",
+	  "a root disk is given 2 times" },
+	{ "{}", "run -c 1,affinity=0 --cpu-affinity 0 k", "--cpu-affinity: a CPU set for all" },
+	{ "{}", "run -c 2,affinity=0=0 --cpu-affinity 0=0 k", "vCPU 0 is given twice" },
 	{ "{}", "run --config", "--config: needs a value" },
 	{ "{}", "run --colour k", "--colour: unknown option" },
 };
