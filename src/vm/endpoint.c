@@ -65,7 +65,8 @@ static int endpoint_connect(struct endpoint *e, const char *path)
 static int endpoint_open_pty(struct endpoint *e, const struct vm_serial_config *s)
 {
 	char name[64];
-	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	/* not to block: nobody else has this end, and whoever has the other may read slowly */
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	e->own_fds[0] = e->in_fd = e->out_fd = fd;

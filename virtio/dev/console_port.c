@@ -4,9 +4,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "base/err.h"
+
+#define CONSOLE_PTMX makedev(5, 2) /* Documentation/admin-guide/devices.txt */
 
 /* --- output: one chain at a time, so that bytes stay in order --- */
 
@@ -282,6 +286,13 @@ void console_rx_stopping(struct vworker_queue *wq)
 		reactor_cancel(p->out.reactor, &p->in_op);
 }
 
+/* The near end of a pseudo-terminal: opened again, it is the end of another one. */
+static bool console_is_ptmx(int fd)
+{
+	struct stat st;
+	return !fstat(fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == CONSOLE_PTMX;
+}
+
 /*
  * A terminal is usually shared with the shell we were started from: switching the description to
  * non-blocking would reach that one, too. So one of our own is opened.
@@ -290,7 +301,7 @@ static int console_open_own(int fd)
 {
 	char path[32];
 	int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
-	if (flags < 0 || (flags & O_NONBLOCK) || !isatty(fd))
+	if (flags < 0 || (flags & O_NONBLOCK) || !isatty(fd) || console_is_ptmx(fd))
 		return -1;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* has room for any int */
 	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

@@ -191,6 +191,27 @@ static void a_terminal_of_somebody_else(void **state)
 	(void)close(master);
 }
 
+/* The host's end of type=pty is not to be opened again, which would make another terminal. */
+static void a_pseudo_terminal_of_our_own(void **state)
+{
+	struct term *f = *state;
+	char got[16];
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(master >= 0 && !grantpt(master) && !unlockpt(master));
+	int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	assert_true(slave >= 0);
+	const struct console_port_config p = { .in_fd = -1, .out_fd = master, .is_console = true };
+	term_up(f, &p, 1);
+	memcpy(f->v.ram + TERM_DATA, "hello\n", 6);
+	term_send(f, TERM_DATA, 6);
+	(void)drive_wait(&f->v, TERM_TX, NULL);
+	assert_int_equal(read(slave, got, sizeof(got)), 6);
+	assert_memory_equal(got, "hello\n", 6);
+	drive_reset(&f->v);
+	(void)close(slave);
+	(void)close(master);
+}
+
 static bool refuse(const struct fake_op *o, int32_t *res, uint64_t *max)
 {
 	(void)max;
@@ -274,6 +295,7 @@ int main(void)
 		T(slow_output_keeps_everything_and_blocks_nobody),
 		T(a_reset_does_not_wait_for_a_reader),
 		T(a_terminal_of_somebody_else),
+		T(a_pseudo_terminal_of_our_own),
 		T(output_that_fails_is_dropped),
 		T(a_port_without_descriptors_is_a_sink),
 		T(survives_a_hostile_driver),
