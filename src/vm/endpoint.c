@@ -15,7 +15,8 @@
 #include "base/err.h"
 #include "base/log.h"
 
-#define SYSLOG_PATIENCE_MS 2000 /* for a system log that takes nothing */
+#define SYSLOG_PATIENCE_MS  2000 /* for a system log that takes nothing */
+#define CONNECT_PATIENCE_MS 2000 /* for a server that accepts nobody */
 
 static int endpoint_why(char *why, int err, const char *what, const char *path)
 {
@@ -40,6 +41,20 @@ static int endpoint_open_file(struct endpoint *e, const char *path)
 	return fcntl(fd, F_SETFL, O_APPEND) < 0 ? -errno : 0;
 }
 
+/* A server that accepts nobody is not waited for long: no signal ends us at this point. */
+static int endpoint_connect_to(int fd, const struct sockaddr_un *sa)
+{
+	const struct timeval patience = { .tv_sec = CONNECT_PATIENCE_MS / 1000 };
+	const struct timeval forever = { 0 };
+	int err = 0;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) ||
+	    connect(fd, (const struct sockaddr *)sa, sizeof(*sa)))
+		err = -errno;
+	if (!err && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof(forever)))
+		err = -errno;
+	return err == -EAGAIN ? -ETIMEDOUT : err;
+}
+
 static int endpoint_connect(struct endpoint *e, const char *path)
 {
 	static const int kinds[] = { SOCK_STREAM, SOCK_DGRAM };
@@ -52,7 +67,7 @@ static int endpoint_connect(struct endpoint *e, const char *path)
 		int fd = socket(AF_UNIX, kinds[i] | SOCK_CLOEXEC, 0);
 		if (fd < 0)
 			return -errno;
-		err = connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
+		err = endpoint_connect_to(fd, &sa);
 		if (err)
 			fd_close(fd);
 		else
@@ -154,6 +169,24 @@ static int endpoint_open_out(struct endpoint *e, const struct vm_serial_config *
 	return -EINVAL;
 }
 
+/*
+ * For reading, without waiting for a writer. A FIFO also for writing: else it would be at its end
+ * as soon as the first writer has gone, and deaf to the next.
+ */
+static int endpoint_open_input(const char *path)
+{
+	const int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	struct stat st;
+	CLEANUP(fd_cleanup) int fd = open(path, O_RDONLY | flags);
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	int both = S_ISFIFO(st.st_mode) ? open(path, O_RDWR | flags) : -1;
+	return both >= 0 ? both
+			 : take_fd(fd); /* no right to write: one writer is better than none */
+}
+
 static int endpoint_open_in(struct endpoint *e, const struct vm_serial_config *s,
 			    const struct terminal *t, char *why)
 {
@@ -161,8 +194,11 @@ static int endpoint_open_in(struct endpoint *e, const struct vm_serial_config *s
 		e->in_fd = terminal_fd(t);
 	if (!s->input)
 		return 0;
-	e->own_fds[2] = e->in_fd = open(s->input, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	return e->in_fd < 0 ? endpoint_why(why, -errno, "cannot read", s->input) : 0;
+	int fd = endpoint_open_input(s->input);
+	if (fd < 0)
+		return endpoint_why(why, fd, "cannot read", s->input);
+	e->own_fds[2] = e->in_fd = fd;
+	return 0;
 }
 
 int endpoint_open(struct endpoint *e, const struct vm_serial_config *s, const struct terminal *t,
