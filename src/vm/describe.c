@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <linux/virtio_config.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -15,6 +16,23 @@ int vm_find_device(const struct vm *vm, const char *name)
 		if (!strcmp(virtio_pci_vdev(vm->vdevs[i])->id, name))
 			return (int)i;
 	return -1;
+}
+
+/*
+ * A path, as far as JSON can say it: one that is no UTF-8 has a question mark for each byte that is
+ * not ASCII. NULL is null.
+ */
+static json_t *describe_path(const char *path)
+{
+	json_t *o = path ? json_string(path) : json_null();
+	char *copy = o ? NULL : strdup(path);
+	for (char *s = copy; s && *s; s++)
+		if (*s & 0x80)
+			*s = '?';
+	if (copy)
+		o = json_string(copy);
+	free(copy);
+	return o;
 }
 
 /* --- disks --- */
@@ -68,11 +86,11 @@ static json_t *describe_limits(const struct blk_limits *l)
 static json_t *describe_disk(const struct vm *vm, unsigned dev, const struct blk_info *i)
 {
 	const struct vm_disk_config *d = &vm->c->disks[dev];
-	return json_pack("{s:s?, s:s, s:s, s:I, s:i, s:b, s:b, s:s, s:i, s:i, s:i, s:o, s:s, s:o, "
+	return json_pack("{s:o, s:s, s:s, s:I, s:i, s:b, s:b, s:s, s:i, s:i, s:i, s:o, s:s, s:o, "
 			 "s:b, s:b, s:b, s:o}",
-			 "path", d->path, "file", i->file, "engine", i->engine, "bytes",
-			 (json_int_t)i->size_bytes, "block_bytes", (int)i->block_bytes, "readonly",
-			 i->is_readonly, "direct", i->is_direct, "rings",
+			 "path", describe_path(d->path), "file", i->file, "engine", i->engine,
+			 "bytes", (json_int_t)i->size_bytes, "block_bytes", (int)i->block_bytes,
+			 "readonly", i->is_readonly, "direct", i->is_direct, "rings",
 			 i->has_packed ? "split or packed" : "split", "queues", (int)i->nr_queues,
 			 "queue_size", (int)i->queue_size, "workers", (int)i->nr_workers, "cpus",
 			 describe_cpus(d->cpus), "poll", describe_poll(i), "poll_us",
@@ -123,12 +141,13 @@ json_t *vm_describe_device(struct vm *vm, unsigned dev)
 	json_t *process = info.pid ? json_integer(info.pid) : json_null();
 	const char *binary = info.binary[0] ? info.binary : NULL;
 	const char *version = info.version[0] ? info.version : NULL;
-	json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s?, s:i, s:I, s:I, s:b, s:b, s:o}",
+	json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s?, s:o, s:i, s:I, s:I, s:b, s:b, s:o}",
 			      "name", d->id, "kind", d->ops->name, "pci", slot, "process", process,
-			      "version", version, "binary", binary, "restarts", (int)info.restarts,
-			      "last_pause_us", (json_int_t)(info.last_pause_ns / 1000),
-			      "longest_pause_us", (json_int_t)(info.longest_pause_ns / 1000),
-			      "driver", status & VIRTIO_CONFIG_S_DRIVER_OK, "needs_reset",
+			      "version", version, "binary", describe_path(binary), "restarts",
+			      (int)info.restarts, "last_pause_us",
+			      (json_int_t)(info.last_pause_ns / 1000), "longest_pause_us",
+			      (json_int_t)(info.longest_pause_ns / 1000), "driver",
+			      status & VIRTIO_CONFIG_S_DRIVER_OK, "needs_reset",
 			      status & VIRTIO_CONFIG_S_NEEDS_RESET, "queues", describe_queues(d));
 	if (!o || !info.has_disk)
 		return o;

@@ -143,6 +143,19 @@ static void a_disk_with_an_image(void **state)
 	json_decref(o);
 }
 
+/* A file name may be any bytes, JSON may not; the VM is described all the same. */
+static void a_path_that_json_cannot_say(void **state)
+{
+	struct machine *m = *state;
+	m->c.disks[0].path = (char *)(uintptr_t) "caf\xe9/\x1b[1mdisk.img";
+	(void)snprintf(m->info.binary, sizeof(m->info.binary), "\xa9/vmm"); /* cut in a letter */
+	json_t *o = vm_describe_device(&m->vm, MACHINE_DISK);
+	assert_non_null(o);
+	assert_string_equal(text(json_object_get(o, "disk"), "path"), "caf?/\x1b[1mdisk.img");
+	assert_string_equal(text(o, "binary"), "?/vmm");
+	json_decref(o);
+}
+
 static void a_disk_without_an_image(void **state)
 {
 	struct machine *m = *state;
@@ -319,6 +332,7 @@ int main(void)
 		T(a_device_with_a_process_of_its_own),
 		T(a_queue_counts_where_that_is_known),
 		T(a_disk_with_an_image),
+		T(a_path_that_json_cannot_say),
 		T(a_disk_without_an_image),
 		T(how_long_a_worker_looks_out),
 		T(very_many_cpus_are_cut),
