@@ -203,20 +203,41 @@ static json_t *make_limit(const struct operate_args *a)
 {
 	json_t *o = json_pack("{s:s, s:o}", "do", "limit", "device",
 			      operate_disk_name(a->words[1]));
-	char *copy = strdup(a->words[2]), *rest = NULL;
+	char *copy = strdup(a->words[2]), *rest = copy;
 	int err = !copy || !o;
-	for (char *s = copy ? strtok_r(copy, ",", &rest) : NULL; s && !err;
-	     s = strtok_r(NULL, ",", &rest)) {
-		char *eq = strchr(s, '=');
-		if (eq)
-			*eq = 0;
-		err = json_object_set_new(o, s, json_string(eq ? eq + 1 : ""));
+	for (char *s; !err && (s = strsep(&rest, ","));) {
+		char *value = s + strcspn(s, "=") + 1; /* has one: operate_is_limit() */
+		value[-1] = 0;
+		err = json_object_set_new(o, s, json_string(value));
 	}
 	free(copy);
 	if (!err)
 		return o;
 	json_decref(o);
 	return NULL;
+}
+
+/* Nothing but "bps=…" and "iops=…", each once at most: "do=stop" would be another request. */
+static bool operate_is_limit(const char *text)
+{
+	unsigned nr[2] = { 0 };
+	for (const char *s = text; s; s = strchr(s, ',')) {
+		s += *s == ',';
+		nr[0] += !strncmp(s, "bps=", 4);
+		nr[1] += !strncmp(s, "iops=", 5);
+		if (strncmp(s, "bps=", 4) != 0 && strncmp(s, "iops=", 5) != 0)
+			return false;
+	}
+	return nr[0] < 2 && nr[1] < 2;
+}
+
+/* What goes to a VM as text: a size, a limit, the name of a device. All are ASCII. */
+static bool operate_is_word(const char *text)
+{
+	for (const char *s = text; *s; s++)
+		if (*s <= 0x20 || *s >= 0x7f)
+			return false;
+	return *text;
 }
 
 static bool operate_is_index(const char *text)
@@ -237,6 +258,12 @@ int cmd_disk(int argc, char **argv)
 	if (a.nr_words < 3 || !operate_is_index(a.words[1]))
 		return operate_usage("disk", a.nr_words > 1 ? a.words[1] : "INDEX",
 				     "give the number of a disk, from 0, and what it is to be");
+	if (!operate_is_word(a.words[2]))
+		return operate_usage("disk", a.words[2], "give a size, or limits");
+	if (!is_resize && a.may_shrink)
+		return operate_usage("disk", "--shrink", "goes with resize only");
+	if (!is_resize && !operate_is_limit(a.words[2]))
+		return operate_usage("disk", a.words[2], "give bps=…, iops=… or both, each once");
 	return operate_each(&a, 3, false, is_resize ? make_resize : make_limit);
 }
 
@@ -319,6 +346,10 @@ static int operate_upgrade(struct operate_args *a)
 		return VM_EXIT_USAGE;
 	}
 	a->binary = upgrade_shown(a->binary);
+	json_t *text = json_string(a->binary);
+	json_decref(text);
+	if (!text)
+		return operate_usage("device", a->binary, "is no UTF-8 text; give another path");
 	json_t *before = upgrade_device(a->words[2], a->words[1]);
 	if (!before)
 		return VM_EXIT_HOST;
@@ -340,5 +371,7 @@ int cmd_device_restart(int argc, char **argv)
 		return status;
 	if (a.nr_words != 3)
 		return operate_usage("device", "restart", "give the name of a device and a SOCKET");
+	if (!operate_is_word(a.words[1]))
+		return operate_usage("device", a.words[1], "there is no such name");
 	return a.binary ? operate_upgrade(&a) : operate_each(&a, 2, false, make_restart);
 }

@@ -122,8 +122,8 @@ static const struct {
 	  "a {\"do\":\"resize\",\"device\":\"block12\",\"bytes\":\"1M\",\"shrink\":true}\n" },
 	{ cmd_disk, "disk limit 1 bps=1M:2M,iops=off a",
 	  "a {\"do\":\"limit\",\"device\":\"block1\",\"bps\":\"1M:2M\",\"iops\":\"off\"}\n" },
-	{ cmd_disk, "disk limit 1 speed a",
-	  "a {\"do\":\"limit\",\"device\":\"block1\",\"speed\":\"\"}\n" }, /* the VM refuses it */
+	{ cmd_disk, "disk limit 1 iops= a", /* the VM refuses it */
+	  "a {\"do\":\"limit\",\"device\":\"block1\",\"iops\":\"\"}\n" },
 	{ cmd_device_restart, "device restart rng a",
 	  "a {\"do\":\"restart\",\"device\":\"rng\"}\n" },
 };
@@ -213,6 +213,21 @@ static void a_program_that_does_not_serve_is_a_failure(void **state)
 	assert_string_equal(asked, "");
 }
 
+static void a_program_of_a_path_that_is_no_text(void **state)
+{
+	char path[] = "/tmp/operate-\xff-XXXXXX", line[128];
+	(void)state;
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	close(fd);
+	(void)snprintf(line, sizeof(line), "device restart rng --binary %s a", path);
+	run(cmd_device_restart, line);
+	unlink(path);
+	assert_int_equal(ran.status, VM_EXIT_USAGE);
+	assert_non_null(strstr(ran.err.text, "no UTF-8 text"));
+	assert_string_equal(asked, "");
+}
+
 /* A VM shows the end of a long path, and nothing that begins within a letter. */
 static void a_long_path_is_awaited_as_it_will_be_shown(void **state)
 {
@@ -258,6 +273,19 @@ static const struct {
 	{ cmd_disk, "disk resize block0 20G a", "block0: give the number" },
 	{ cmd_disk, "disk resize -1 20G a", "unknown option" },
 	{ cmd_disk, "disk resize 1000 20G a", "1000: give the number" },
+	{ cmd_disk, "disk resize 0 \xff a", "give a size" },
+	{ cmd_disk, "disk limit 0 speed a", "speed: give bps=" },
+	{ cmd_disk, "disk limit 0 bps=1M,speed=1 a", "give bps=" },
+	{ cmd_disk, "disk limit 0 do=stop a", "do=stop: give bps=" },
+	{ cmd_disk, "disk limit 0 bps=1M,do=stop a", "give bps=" },
+	{ cmd_disk, "disk limit 0 bps=1M,device=block1 a", "give bps=" },
+	{ cmd_disk, "disk limit 0 bps=1M,bps=2M a", "each once" },
+	{ cmd_disk, "disk limit 0 bps=1M, a", "give bps=" },
+	{ cmd_disk, "disk limit 0 , a", "give bps=" },
+	{ cmd_disk, "disk limit 0 bps=\xff a", "give a size, or limits" },
+	{ cmd_disk, "disk limit 0 bps=1M --shrink a", "--shrink: goes with resize only" },
+	{ cmd_device_restart, "device restart rng\xff a", "no such name" },
+	{ cmd_device_restart, "device restart rng --binary \xff a", "check the path" },
 	{ cmd_device_list, "device list", "SOCKET: give one" },
 	{ cmd_device_list, "device list a b", "SOCKET: give one" },
 	{ cmd_device_restart, "device restart", "restart: give the name" },
@@ -375,6 +403,7 @@ int main(void)
 		T(one_vm_that_does_not_answer_makes_it_fail),
 		T(a_program_is_handed_over_and_awaited),
 		T(a_program_that_does_not_serve_is_a_failure),
+		T(a_program_of_a_path_that_is_no_text),
 		T(a_long_path_is_awaited_as_it_will_be_shown),
 		T(a_mistake_gets_one_line_and_nobody_is_asked),
 		T(more_words_than_there_is_room_for),
