@@ -17,11 +17,15 @@
 
 /* --- signals --- */
 
-/* Those that end the VM in order. One that was ignored when we started stays ignored (nohup). */
+/*
+ * Those that end the VM in order. One that was ignored when we started stays ignored (nohup). And
+ * the one that tells that we were stopped, and go on.
+ */
 static void signals_wanted(sigset_t *set)
 {
 	static const int stop[] = { SIGINT, SIGTERM, SIGHUP };
 	sigemptyset(set);
+	sigaddset(set, SIGCONT);
 	for (size_t i = 0; i < ARRAY_SIZE(stop); i++) {
 		struct sigaction sa;
 		if (!sigaction(stop[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
@@ -149,6 +153,10 @@ static void control_take_signals(struct vm *vm)
 {
 	struct signalfd_siginfo si;
 	while (read(vm->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGCONT) {
+			terminal_raw(vm->terminal);
+			continue;
+		}
 		log_info("stopping on signal %u (%s)", si.ssi_signo, strsignal((int)si.ssi_signo));
 		vm_post_event(vm, VM_EVENT_STOP);
 	}

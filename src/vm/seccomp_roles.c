@@ -24,6 +24,7 @@ static const struct syscall_rule main_rules[] = {
 	SYSCALL_IF(ioctl, 1, TCGETS),
 	SYSCALL_IF(ioctl, 1, TCSETS),
 	SYSCALL_IF(ioctl, 1, TIOCGWINSZ),
+	SYSCALL_IF(ioctl, 1, TIOCGPGRP),
 	/* rights and lists of threads */
 	SYSCALL_IF(prctl, 0, PR_SET_NO_NEW_PRIVS),
 	SYSCALL(capset),
@@ -35,6 +36,7 @@ static const struct syscall_rule fatal_rules[] = {
 	/* whichever thread dies gives the terminal back, and libc looks whether it worked */
 	SYSCALL_IF(ioctl, 1, TCSETS),
 	SYSCALL_IF(ioctl, 1, TCGETS),
+	SYSCALL_IF(ioctl, 1, TIOCGPGRP),
 };
 static const struct syscall_list fatal_syscalls = SYSCALL_LIST(fatal_rules);
 

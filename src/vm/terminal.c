@@ -12,7 +12,8 @@
 #include "base/log.h"
 #include "sync/thread.h"
 
-#define KEY_ESCAPE 0x01 /* Ctrl-A */
+#define KEY_ESCAPE        0x01 /* Ctrl-A */
+#define TERMINAL_PAUSE_MS 100
 
 struct terminal {
 	/* immutable after open */
@@ -26,13 +27,22 @@ struct terminal {
 };
 
 /* For the handlers of fatal signals, which can be handed nothing. */
-static struct termios terminal_saved;
+static struct termios terminal_saved; /* as it was before the first time */
+static pid_t terminal_group;          /* ours: who is in the foreground may have the terminal */
 static volatile sig_atomic_t terminal_is_raw;
 static struct sigaction terminal_before[NSIG];
+static bool terminal_has_begun; /* the two above are filled in */
 
+static bool terminal_is_ours(void)
+{
+	return tcgetpgrp(STDIN_FILENO) == terminal_group;
+}
+
+/* In the background it is somebody else's, who has set it up anew, and to touch it would stop us.
+ */
 static void terminal_restore(void)
 {
-	if (terminal_is_raw)
+	if (terminal_is_raw && terminal_is_ours())
 		(void)tcsetattr(STDIN_FILENO, TCSANOW, &terminal_saved); /* nothing left to try */
 	terminal_is_raw = 0;
 }
@@ -85,13 +95,23 @@ static bool terminal_wait(const struct terminal *t, int fd, short events)
 	return !p[1].revents;
 }
 
+/* Until we may be in the foreground again, which nothing tells. False: asked to stop. */
+static bool terminal_pause(const struct terminal *t)
+{
+	struct pollfd p = { t->stop_fd, POLLIN, 0 };
+	return poll(&p, 1, TERMINAL_PAUSE_MS) <= 0;
+}
+
 static void terminal_pump(void *arg)
 {
 	struct terminal *t = arg;
 	char buf[512];
 	while (terminal_wait(t, STDIN_FILENO, POLLIN)) {
 		ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
-		if (n <= 0 && errno != EINTR && errno != EAGAIN)
+		/* in the background; as this thread has SIGTTIN blocked, that is an error */
+		if (n < 0 && errno == EIO && terminal_pause(t))
+			continue;
+		if (!n || (n < 0 && errno != EINTR && errno != EAGAIN))
 			break;
 		size_t len = n > 0 ? terminal_filter(t, buf, (size_t)n) : 0;
 		for (size_t at = 0; at < len && terminal_wait(t, t->pipe_wr, POLLOUT);) {
@@ -129,6 +149,7 @@ int terminal_open(struct terminal **out, void (*quit)(void *ctx), void *ctx)
 	t->quit = quit;
 	t->quit_ctx = ctx;
 	t->is_tty = isatty(STDIN_FILENO);
+	terminal_group = getpgrp();
 	int err = t->is_tty ? terminal_open_tty(t) : 0;
 	if (err)
 		return err;
@@ -141,23 +162,32 @@ int terminal_fd(const struct terminal *t)
 	return t->is_tty ? t->pipe_rd : STDIN_FILENO;
 }
 
+/* Once, when there is something to give back. */
+static bool terminal_begin(void)
+{
+	if (terminal_has_begun)
+		return true;
+	if (tcgetattr(STDIN_FILENO, &terminal_saved) < 0)
+		return false;
+	terminal_guard();
+	terminal_has_begun = true;
+	log_info("press Ctrl-A x to stop the VM");
+	return true;
+}
+
 void terminal_raw(struct terminal *t)
 {
 	struct termios raw;
-	if (!t->is_tty || tcgetpgrp(STDIN_FILENO) != getpgrp() ||
-	    tcgetattr(STDIN_FILENO, &terminal_saved) < 0)
+	if (!t->is_tty || !terminal_is_ours() || !terminal_begin())
 		return;
 	raw = terminal_saved;
 	raw.c_iflag &= (tcflag_t) ~(ICRNL | IXON | INLCR | IGNCR | ISTRIP | BRKINT);
 	raw.c_lflag &= (tcflag_t) ~(ICANON | ECHO | ISIG | IEXTEN);
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
-	terminal_guard();
 	terminal_is_raw = 1; /* before it is: a signal may come in between */
 	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw))
 		terminal_is_raw = 0;
-	else
-		log_info("press Ctrl-A x to stop the VM");
 }
 
 void terminal_close(struct terminal *t)

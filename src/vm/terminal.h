@@ -19,7 +19,11 @@ struct terminal; /* from terminal_open() to terminal_close() */
 MUST_CHECK int terminal_open(struct terminal **out, void (*quit)(void *ctx), void *ctx);
 /* Where the guest's input comes from. */
 int terminal_fd(const struct terminal *t);
-/* Into raw mode, when it is a terminal and we are in its foreground. */
+/*
+ * Into raw mode, when it is a terminal and we are in its foreground; else nothing is read from it.
+ * Again whenever the process goes on (SIGCONT): it may have become the foreground, and whoever was
+ * that meanwhile has set up the terminal for itself.
+ */
 void terminal_raw(struct terminal *t);
 /* As it was. NULL is fine. */
 void terminal_close(struct terminal *t);

@@ -126,6 +126,7 @@ static const struct expected_call {
 	/* terminals that are there */
 	{ ALL & ~(SERVERS | R_(BLOCK) | R_(RNG)), SYSCALL_IF(ioctl, 1, TCGETS) },
 	{ MAINS | R_(VCPU) | R_(IO), SYSCALL_IF(ioctl, 1, TCSETS) },
+	{ MAINS | R_(VCPU) | R_(IO), SYSCALL_IF(ioctl, 1, TIOCGPGRP) },
 	{ MAINS, SYSCALL_IF(ioctl, 1, TIOCGWINSZ) },
 	/* KVM: the guest runs, nothing is made */
 	{ MAINS | R_(VCPU), SYSCALL_IF(ioctl, 1, KVM_RUN) },
