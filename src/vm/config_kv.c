@@ -6,20 +6,24 @@
 #include <string.h>
 #include "base/num.h"
 
+/* Does a list begin at @s? It stands at the beginning of an item or a value, and has an end. */
+static bool kv_opens(const char *s, const char *item)
+{
+	return *s == '[' && (s == item || s[-1] == '=') && strchr(s, ']');
+}
+
 /* Copy one item (up to a separating comma) to @buf; returns its length or -1 when too long. */
 static int kv_item(struct kv_iter *it, char *buf, size_t cap)
 {
 	size_t n = 0;
-	int depth = 0;
+	bool is_list = false;
 	const char *s = it->at;
 	for (; *s; s++) {
-		if (*s == ',' && !depth) {
-			if (s[1] != ',')
-				break;
-			s++; /* ",,": one literal comma */
-		}
-		depth += *s == '[';
-		depth -= *s == ']';
+		if (*s == ',' && s[1] == ',')
+			s++; /* one literal comma */
+		else if (*s == ',' && !is_list)
+			break;
+		is_list = (is_list || kv_opens(s, it->at)) && *s != ']';
 		if (n + 1 >= cap)
 			return -1;
 		buf[n++] = *s;

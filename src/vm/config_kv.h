@@ -14,8 +14,8 @@
 #include "base/compiler.h"
 
 /*
- * Walks "first,key=value,flag,set=[1,2-3]". Commas inside brackets do not separate, ",," is a
- * literal comma. Zero-initialise with the text.
+ * Walks "first,key=value,flag,set=[1,2-3]". Commas in brackets around a value do not separate, ",,"
+ * is a literal comma, there too. Zero-initialise with the text.
  */
 struct kv_iter {
 	const char *at; /* rest of the text */

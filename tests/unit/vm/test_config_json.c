@@ -26,10 +26,10 @@ static void a_file_says_what_the_command_line_can(void **state)
 {
 	struct fixture *f = *state;
 	assert_int_equal(set(f, "mem", "1G"), 0);
-	assert_int_equal(from_json(f,
-				   "{\"kernel\": \"k\", \"cpus\": 2, \"params\": [\"a\", \"b\"],"
-				   "\"no-smt\": true, \"disable-sandbox\": false,"
-				   "\"block\": [{\"path\": \"x,y\", \"ro\": true}, \"path=z\"]}"),
+	assert_int_equal(from_json(f, "{\"kernel\": \"k\", \"cpus\": 2, \"params\": [\"a\", \"b\"],"
+				      "\"no-smt\": true, \"disable-sandbox\": false,"
+				      "\"block\": [{\"path\": \"x,y\", \"ro\": true}, \"path=z\"],"
+				      "\"disk\": {\"path\": \"x[1\", \"cpus\": \"[0,2-3]\"}}"),
 			 0);
 	assert_int_equal(f->c.nr_cpus, 2);
 	assert_string_equal(f->c.params, "a b");
@@ -37,6 +37,8 @@ static void a_file_says_what_the_command_line_can(void **state)
 	assert_string_equal(f->c.disks[0].path, "x,y");
 	assert_true(f->c.disks[0].is_readonly);
 	assert_string_equal(f->c.disks[1].path, "z");
+	assert_string_equal(f->c.disks[2].path, "x[1");
+	assert_int_equal(CPU_COUNT(f->c.disks[2].cpus), 3);
 	assert_int_equal(set(f, "cpus", "4"), 0); /* the command line overrides */
 	assert_int_equal(f->c.nr_cpus, 4);
 }
