@@ -35,7 +35,8 @@ struct vm_disk_config {
 	char *path;          /* as given, for messages; NULL with format null */
 	const char *option;  /* that named it: "block" */
 	char *text;          /* ... with this value */
-	uint64_t null_bytes; /* format=null,size= */
+	bool is_null;        /* format=null */
+	uint64_t null_bytes; /* ... with this size */
 	bool is_readonly, is_root, is_direct;
 	enum vm_tristate discard;
 	unsigned queues;      /* 0: auto */
@@ -71,7 +72,7 @@ enum vm_serial_type {
 struct vm_serial_config {
 	enum vm_serial_type type;
 	bool is_virtio; /* hardware=virtio-console */
-	unsigned num;   /* 1 to 4 (virtio-console: any order of appearance) */
+	unsigned num;   /* 1 to 4; of virtio-console: the order of appearance, from 1 */
 	char *path, *input;
 	bool is_console, is_earlycon, is_stdin;
 	char name[32]; /* of a virtio-console port */

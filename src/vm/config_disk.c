@@ -38,6 +38,7 @@ static int disk_format(struct config_builder *b, struct vm_disk_config *d, const
 	if (!strcmp(v, "raw") || !strcmp(v, "auto"))
 		return 0;
 	if (!strcmp(v, "null")) {
+		d->is_null = true;
 		d->null_bytes = d->null_bytes ? d->null_bytes : GIB;
 		return 0;
 	}
@@ -251,10 +252,16 @@ static int disk_key(struct config_builder *b, struct vm_disk_config *d, struct k
 /* What the keys of one disk say together. */
 static int disk_check(struct config_builder *b, const struct vm_disk_config *d)
 {
-	if (!d->path && !d->null_bytes)
+	if (d->null_bytes && !d->is_null)
+		return config_fail(b, "size= goes with format=null only; an image has a size");
+	if (!d->path && !d->is_null)
 		return config_fail(b, "no path: give path=IMAGE");
-	if (d->path && d->null_bytes)
+	if (d->path && d->is_null)
 		return config_fail(b, "size= and format=null go without path=");
+	if (d->is_null && d->is_direct)
+		return config_fail(b, "direct goes with an image only; leave it out");
+	if (d->is_readonly && d->discard == VM_ON)
+		return config_fail(b, "discard=on: the disk is read-only; leave it out");
 	if (d->poll_ns && d->poll != VM_POLL_ADAPTIVE)
 		return config_fail(b, "poll-us= goes with poll=adaptive only");
 	if (d->queues && d->workers > d->queues)

@@ -85,6 +85,21 @@ static int serial_key(struct config_builder *b, struct vm_serial_config *s, stru
 		k);
 }
 
+/* Consoles are numbered as they come: one that is to have another number cannot. */
+static int serial_set_num(struct config_builder *b, struct vm_serial_config *s)
+{
+	unsigned num = 1;
+	for (const struct vm_serial_config *o = b->c->serial; o != s && s->is_virtio; o++)
+		num += o->is_virtio;
+	if (s->is_virtio && s->num && s->num != num)
+		return config_fail(b,
+				   "num=%u: consoles are numbered in the order they are given, and "
+				   "this is number %u; leave num= out",
+				   s->num, num);
+	s->num = s->num ? s->num : num;
+	return 0;
+}
+
 static int serial_check(struct config_builder *b, const struct vm_serial_config *s)
 {
 	bool needs_path = s->type == VM_SERIAL_FILE || s->type == VM_SERIAL_UNIX;
@@ -107,7 +122,7 @@ static int serial_add(struct config_builder *b, const char *value, bool is_virti
 	if (b->c->nr_serial == ARRAY_SIZE(b->c->serial))
 		return config_fail(b, "more than %zu ports; give fewer", ARRAY_SIZE(b->c->serial));
 	struct vm_serial_config *s = &b->c->serial[b->c->nr_serial];
-	*s = (struct vm_serial_config){ .type = VM_SERIAL_SINK, .num = 1, .is_virtio = is_virtio };
+	*s = (struct vm_serial_config){ .type = VM_SERIAL_SINK, .is_virtio = is_virtio };
 	b->c->nr_serial++; /* from here on config_fini() frees it */
 	struct kv_iter it = { .at = value };
 	while (kv_next(&it)) {
@@ -115,7 +130,8 @@ static int serial_add(struct config_builder *b, const char *value, bool is_virti
 		if (err)
 			return err;
 	}
-	return serial_check(b, s);
+	int err = serial_set_num(b, s);
+	return err ? err : serial_check(b, s);
 }
 
 int opt_serial(struct config_builder *b, const char *v)

@@ -124,6 +124,43 @@ static void old_spellings_name_read_only_and_root(void **state)
 	assert_false(f->c.disks[2].is_readonly);
 }
 
+/* A bracket in a path is a letter like others; only around a value it makes a list. */
+static void a_path_may_have_brackets(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *value, *path;
+	} rows_of[] = {
+		{ "a]1.img,rw=no", NULL },   { "a]1.img,ro", "a]1.img" },
+		{ "a[1.img,ro", "a[1.img" }, { "a[1].img,ro", "a[1].img" },
+		{ "[1.img,ro", "[1.img" },   { "[a,,b].img,ro", "[a,b].img" },
+		{ "[a]b,,c,ro", "[a]b,c" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows_of); i++) {
+		int err = set(f, "rwdisk", rows_of[i].value);
+		const struct vm_disk_config *d = &f->c.disks[i];
+		assert_int_equal(err, rows_of[i].path ? 0 : -EINVAL);
+		assert_true(!rows_of[i].path || d->is_readonly);
+		if (rows_of[i].path)
+			assert_string_equal(d->path, rows_of[i].path);
+	}
+}
+
+static void consoles_are_numbered_as_they_come(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(set(f, "console", "type=pty"), 0);
+	assert_int_equal(set(f, "serial", "type=sink"), 0);
+	assert_int_equal(set(f, "serial", "num=2,type=pty,hardware=virtio-console"), 0);
+	assert_int_equal(set(f, "console", "type=pty"), 0);
+	assert_int_equal(set(f, "console", "type=pty,num=1"), -EINVAL);
+	assert_non_null(strstr(f->b.err.text, "this is number 4"));
+	assert_int_equal(f->c.serial[0].num, 1);
+	assert_int_equal(f->c.serial[1].num, 1);
+	assert_int_equal(f->c.serial[2].num, 2);
+	assert_int_equal(f->c.serial[3].num, 3);
+}
+
 /* Every row is refused, and the line names the option. */
 static const struct {
 	const char *option, *value;
@@ -166,6 +203,11 @@ static const struct {
 	{ "block", "path=a,format=qcow2" },
 	{ "block", "path=a,format=null" },
 	{ "block", "format=null,size=100" },
+	{ "block", "size=1G" }, /* of what? not silently of nothing */
+	{ "block", "size=1G,format=raw" },
+	{ "block", "path=a,size=1G" },
+	{ "block", "format=null,direct" },
+	{ "block", "format=null,ro,discard=on" },
 	{ "block", "path=a,,,b" },
 	{ "block", "path=a,poll=sometimes" },
 	{ "block", "path=a,poll-us=0" },
@@ -199,6 +241,8 @@ static const struct {
 	{ "serial", "type=stdout,path=x" },
 	{ "serial", "type=telnet" },
 	{ "serial", "type=sink,num=5" },
+	{ "console", "type=sink,num=2" },
+	{ "serial", "type=sink,num=3,hardware=virtio-console" },
 	{ "serial", "type=sink,hardware=lpt" },
 	{ "serial", "hardware=virtio-console,earlycon" },
 	{ "serial", "type=unix" },
@@ -415,6 +459,8 @@ int main(void)
 		T(single_options_are_given_once),
 		T(options_must_go_together),
 		T(affinity_for_all_waits_for_their_number),
+		T(a_path_may_have_brackets),
+		T(consoles_are_numbered_as_they_come),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
