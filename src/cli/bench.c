@@ -93,7 +93,7 @@ static int bench_rounds(struct bench_config *c, const char *text)
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
-	if (*end || end == text || *text == '-' || n < 1 || n > BENCH_MAX_ROUNDS)
+	if (*end || *text < '0' || *text > '9' || n < 1 || n > BENCH_MAX_ROUNDS)
 		return bench_usage("--rounds", "give a number from 1 to 25");
 	c->rounds = (unsigned)n;
 	return 0;
@@ -110,10 +110,10 @@ static int bench_option(struct bench_config *c, bool *host, int opt, char **argv
 		return 0;
 	case BENCH_PLOT:
 		c->plot = optarg;
-		return 0;
+		return *optarg ? 0 : bench_usage("--plot", "needs a value");
 	case BENCH_DIR:
 		c->folder = optarg;
-		return 0;
+		return *optarg ? 0 : bench_usage("--dir", "needs a value");
 	case BENCH_DIRECT:
 		c->is_direct = true;
 		return 0;
@@ -133,10 +133,25 @@ static int bench_option(struct bench_config *c, bool *host, int opt, char **argv
 		c->is_verbose = true;
 		return 0;
 	case ':':
-		return bench_usage(argv[optind - 1], "needs a value");
+		return bench_usage(cli_option(argv), "needs a value");
 	default:
-		return bench_usage(argv[optind - 1], "unknown option");
+		return bench_usage(cli_option(argv), "unknown option");
 	}
+}
+
+#define BENCH_GIVEN(o) (1u << ((o)-BENCH_HOST))
+
+/* @given: BENCH_GIVEN() of each option that is there. */
+static int bench_together(unsigned given)
+{
+	const unsigned with_host = BENCH_GIVEN(BENCH_HOST) | BENCH_GIVEN(BENCH_JSON) |
+				   BENCH_GIVEN(BENCH_VERBOSE);
+	const unsigned both = BENCH_GIVEN(BENCH_QUICK) | BENCH_GIVEN(BENCH_ROUNDS);
+	if (given & BENCH_GIVEN(BENCH_HOST) && given & ~with_host)
+		return bench_usage("--host", "measures nothing; only --json goes with it");
+	if ((given & both) == both)
+		return bench_usage("--quick", "is one round; give it or --rounds");
+	return 0;
 }
 
 int cmd_bench(int argc, char **argv)
@@ -145,14 +160,22 @@ int cmd_bench(int argc, char **argv)
 		.folder = "/var/tmp", .poll = "adaptive", .rounds = 3, .ms = 120
 	};
 	bool host = false;
+	unsigned given = 0;
 	opterr = 0;
 	optind = 1;
 	for (int opt, st; (opt = getopt_long(argc, argv, ":", bench_options, NULL)) != -1;) {
 		st = bench_option(&c, &host, opt, argv);
 		if (st)
 			return st;
+		if (given & BENCH_GIVEN(opt))
+			return bench_usage(bench_options[opt - BENCH_HOST].name,
+					   "given twice; give it once");
+		given |= BENCH_GIVEN(opt);
 	}
 	if (optind < argc)
 		return bench_usage(argv[optind], "unexpected argument");
+	int st = bench_together(given);
+	if (st)
+		return st;
 	return host ? bench_host(c.is_json) : (int)vm_bench(&c);
 }

@@ -8,6 +8,7 @@
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
+#include <getopt.h>
 
 struct config_builder;
 
@@ -40,6 +41,16 @@ int cmd_version(int argc, char **argv);
  * memory. What was refused before it came to @b has been told.
  */
 int cli_refused(const struct config_builder *b, int err);
+
+/* The option of @argv that getopt refused just now, or whose value it misses. Until the next call.
+ */
+static inline const char *cli_option(char *const *argv)
+{
+	static char letter[3] = "-?";
+	letter[1] = (char)optopt;
+	/* one of several in a word: optind may still point to that word */
+	return optopt > 0x20 && optopt < 0x7f ? letter : argv[optind - 1];
+}
 
 /* What `vmm COMMAND --help` prints. */
 void help_print(const struct cli_command *c);

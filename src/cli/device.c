@@ -30,7 +30,7 @@ static int device_fd(const char *text, int *fd)
 	char *end;
 	errno = 0;
 	long n = strtol(text, &end, 10);
-	if (errno || *end || end == text || n < 0 || n > INT32_MAX)
+	if (errno || *end || *text < '0' || *text > '9' || n > INT32_MAX)
 		return device_usage("--fd", "give the number of a descriptor");
 	*fd = (int)n;
 	return 0;
@@ -40,9 +40,13 @@ static int device_option(struct config_builder *b, struct device_endpoint *e, in
 {
 	switch (opt) {
 	case DEVICE_SOCKET:
+		if (e->path)
+			return device_usage("--socket", "given twice; give it once");
 		e->path = optarg;
 		return *optarg ? 0 : device_usage("--socket", "needs a value");
 	case DEVICE_FD:
+		if (e->fd >= 0)
+			return device_usage("--fd", "given twice; give it once");
 		return device_fd(optarg, &e->fd);
 	case DEVICE_BLOCK:
 		return config_set(b, (unsigned)config_find("block"), optarg);
@@ -57,9 +61,9 @@ static int device_option(struct config_builder *b, struct device_endpoint *e, in
 		log_set_level(LOG_LEVEL_DEBUG);
 		return 0;
 	case ':':
-		return device_usage(argv[optind - 1], "needs a value");
+		return device_usage(cli_option(argv), "needs a value");
 	default:
-		return device_usage(argv[optind - 1], "unknown option");
+		return device_usage(cli_option(argv), "unknown option");
 	}
 }
 
@@ -88,6 +92,8 @@ static int device_parse(struct config_builder *b, struct device_endpoint *e, int
 		return device_usage("--socket, --fd", "give one of the two");
 	if (b->c->nr_disks != 1)
 		return device_usage("--block", "give it once");
+	if (b->c->disks[0].is_root)
+		return device_usage("--block", "root: that is for the VM to say; leave it out");
 	return 0;
 }
 

@@ -49,6 +49,10 @@ void help_print(const struct cli_command *c)
 
 int cmd_help(int argc, char **argv)
 {
+	if (argc > 2) {
+		fprintf(stderr, "vmm: help: '%s': give one command\n", argv[2]);
+		return VM_EXIT_USAGE;
+	}
 	if (argc > 1) {
 		const struct cli_command *c = cli_find(argv[1]);
 		if (!c) {

@@ -119,6 +119,17 @@ static int main_fill_standard_fds(void)
 	return 0;
 }
 
+/* "--help" behind a command, wherever; "-h" right behind it, as others may have that letter. */
+static bool main_asks_help(int argc, char **argv)
+{
+	if (argc > 2 && !strcmp(argv[2], "-h"))
+		return true;
+	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (!strcmp(argv[i], "--help"))
+			return true;
+	return false;
+}
+
 static int main_run(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "help";
@@ -131,7 +142,7 @@ static int main_run(int argc, char **argv)
 		fprintf(stderr, "vmm: unknown command '%s'; 'vmm help' lists them\n", name);
 		return VM_EXIT_USAGE;
 	}
-	if (argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"))) {
+	if (main_asks_help(argc, argv)) {
 		help_print(c);
 		return 0;
 	}

@@ -49,8 +49,10 @@ static int operate_parse(struct operate_args *a, unsigned allowed, int argc, cha
 	optind = 0; /* begin anew, wherever the last command line ended */
 	for (int opt; (opt = getopt_long(argc, argv, ":", longs, NULL)) != -1;) {
 		if (opt == ':')
-			return operate_usage(a->command, argv[optind - 1], "needs a value");
-		if (opt == '?' || !(allowed & OPERATE_ALLOW(opt)))
+			return operate_usage(a->command, cli_option(argv), "needs a value");
+		if (opt == '?')
+			return operate_usage(a->command, cli_option(argv), "unknown option");
+		if (!(allowed & OPERATE_ALLOW(opt)))
 			return operate_usage(a->command, argv[optind - 1], "unknown option");
 		a->is_json |= opt == OPERATE_JSON;
 		a->may_shrink |= opt == OPERATE_SHRINK;

@@ -70,13 +70,13 @@ static int run_options(struct config_builder *b, const struct run_options *r, bo
 	for (int opt, err; (opt = getopt_long(argc, argv, r->shorts, r->longs, NULL)) != -1;) {
 		if (opt == ':')
 			return config_fail(b, "%s: needs a value; 'vmm run --help' shows which",
-					   argv[optind - 1]);
+					   cli_option(argv));
 		if (opt == '?')
 			return config_fail(
 				b,
 				"%s: unknown option, or a value it does not take; 'vmm run "
 				"--help' lists them",
-				argv[optind - 1]);
+				cli_option(argv));
 		if (opt == 'v' || opt == RUN_VERBOSE) {
 			log_set_level(LOG_LEVEL_DEBUG);
 			continue;
