@@ -65,6 +65,10 @@ void log_at(enum log_level level, const char *fmt, ...)
 	if (n < 0)
 		return;
 	at += (size_t)n < sizeof(line) - at - 1 ? (size_t)n : sizeof(line) - at - 2;
+	/* one line, whatever stands in a name: no second one, no command to the terminal */
+	for (size_t i = 0; i < at; i++)
+		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+			line[i] = '?';
 	line[at++] = '\n';
 	struct log_said *said = atomic_load_explicit(&log_said_lines, memory_order_relaxed);
 	if (level == LOG_LEVEL_ERROR && said && log_was_said(said, line, at))

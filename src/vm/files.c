@@ -80,8 +80,9 @@ static enum vm_status files_disk_error(const struct vm_disk_config *d, int err)
 					: "make it writable, or attach it with 'ro'";
 		break;
 	case -EAGAIN:
-		why = "is in use by another VM";
-		remedy = "stop that one, or attach it read-only in both";
+		why = "is in use by another VM, or given twice here";
+		remedy = "stop that one, give each disk an image of its own, or attach it "
+			 "read-only in both";
 		break;
 	default:
 		break;

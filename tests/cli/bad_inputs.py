@@ -128,7 +128,7 @@ ROWS = [
     ("disk a qcow2 image", USAGE, ["--disk", "qcow2"], lambda p: ["-d", p.file("d", b"QFI\xfb", size=65536), p.kernel]),
     ("read-only file opened for writing", USAGE, ["--rwdisk", "ro"], lambda p: ["--rwdisk", p.file("d", size=65536, mode=0o444), p.kernel], become_nobody),
     ("disk not readable", USAGE, ["--disk", "permission"], lambda p: ["-d", p.file("d", size=65536, mode=0), p.kernel], become_nobody),
-    ("one image twice", USAGE, ["--rwdisk", "in use"], lambda p: ["--rwdisk", p.file("d", size=65536), "--rwdisk", f"{p.root}/d", p.kernel]),
+    ("one image twice", USAGE, ["--rwdisk", "in use", "given twice"], lambda p: ["--rwdisk", p.file("d", size=65536), "--rwdisk", f"{p.root}/d", p.kernel]),
     ("two roots", USAGE, ["root"], lambda p: ["-r", p.file("d", size=65536), "--rwroot", p.file("e", size=65536), p.kernel]),
     ("direct on a file system without it", USAGE, ["--block", "no direct I/O", "leave out 'direct'"], lambda p: ["--block", "path=/proc/version,ro,direct", p.kernel]),
     ("memory zero", USAGE, ["--mem", "1M"], lambda p: ["-m", "0", p.kernel]),

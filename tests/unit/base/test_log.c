@@ -44,6 +44,16 @@ static void a_long_message_is_cut_and_ends_its_line(void **state)
 	assert_true(strlen(s.text) > 1000 && strlen(s.text) < sizeof(text));
 }
 
+/* File names may have any character but two. */
+static void a_message_is_one_line_and_no_command_to_the_terminal(void **state)
+{
+	(void)state;
+	struct said s;
+	said_begin(&s);
+	log_error("a\nb\x1b[2J\tc\x7f: caf\xc3\xa9");
+	assert_string_equal(said_end(&s), "vmm: a?b?[2J?c?: caf\xc3\xa9\n");
+}
+
 static void a_guest_cannot_fill_the_log(void **state)
 {
 	(void)state;
@@ -188,6 +198,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_above_the_level_are_dropped),
 		cmocka_unit_test(a_long_message_is_cut_and_ends_its_line),
+		cmocka_unit_test(a_message_is_one_line_and_no_command_to_the_terminal),
 		cmocka_unit_test(a_guest_cannot_fill_the_log),
 		cmocka_unit_test(a_guest_does_not_wait_for_who_reads_the_log),
 		cmocka_unit_test(processes_say_what_they_all_lack_once),
