@@ -41,15 +41,31 @@ void config_fini(struct vm_config *c)
 	*c = (struct vm_config){ 0 };
 }
 
+void config_shorten(char *out, size_t cap, const char *text)
+{
+	static const char gap[] = "[...]";
+	const size_t len = strlen(text), head = (cap - sizeof(gap)) / 2;
+	if (len < cap) {
+		memcpy(out, text, len + 1);
+		return;
+	}
+	memcpy(out, text, head);
+	memcpy(out + head, gap, sizeof(gap) - 1);
+	const size_t at = head + sizeof(gap) - 1, rest = cap - at; /* with the end */
+	memcpy(out + at, text + len + 1 - rest, rest);
+}
+
 int config_fail(struct config_builder *b, const char *fmt, ...)
 {
+	char text[CONFIG_MESSAGE_BYTES];
 	size_t at = 0;
 	if (b->now && b->now->set)
-		at = (size_t)snprintf(b->err.text, sizeof(b->err.text), "--%s: ", b->now->name);
+		at = (size_t)snprintf(text, sizeof(text), "--%s: ", b->now->name);
 	va_list ap;
 	va_start(ap, fmt);
-	(void)vsnprintf(b->err.text + at, sizeof(b->err.text) - at, fmt, ap); /* cut is fine */
+	(void)vsnprintf(text + at, sizeof(text) - at, fmt, ap); /* cut is fine */
 	va_end(ap);
+	config_shorten(b->err.text, sizeof(b->err.text), text);
 	/* one line, whatever the user's text has in it */
 	for (char *s = b->err.text; *s; s++)
 		if ((unsigned char)*s < 0x20 || *s == 0x7f)

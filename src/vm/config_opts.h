@@ -26,6 +26,13 @@
 
 #define SIZE_HINT "a number with K, M, G or T, such as 512M"
 
+#define CONFIG_MESSAGE_BYTES 16384 /* before config_shorten() */
+/*
+ * Copy @text to @out of @cap bytes; of one that does not fit the middle is left out. What is wrong,
+ * and what to do, stands behind names that may be very long.
+ */
+void config_shorten(char *out, size_t cap, const char *text);
+
 /* Values: config_opts.c. The first two free what *@field had. */
 MUST_CHECK int opt_string(struct config_builder *b, char **field, const char *value);
 MUST_CHECK int opt_cpu_set(struct config_builder *b, const char *text, cpu_set_t **field);

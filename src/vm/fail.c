@@ -4,16 +4,18 @@
 #include <string.h>
 #include "base/host_err.h"
 #include "base/log.h"
+#include "config_opts.h"
 #include "vm_priv.h"
 
 enum vm_status vm_fail(enum vm_status status, const char *fmt, ...)
 {
-	char text[512];
+	char text[CONFIG_MESSAGE_BYTES], shown[512];
 	va_list ap;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut is fine */
 	va_end(ap);
-	log_error("%s", text);
+	config_shorten(shown, sizeof(shown), text);
+	log_error("%s", shown);
 	return status;
 }
 

@@ -161,6 +161,25 @@ static void consoles_are_numbered_as_they_come(void **state)
 	assert_int_equal(f->c.serial[3].num, 3);
 }
 
+static void a_long_value_does_not_hide_what_would_be_right(void **state)
+{
+	struct fixture *f = *state;
+	char value[3000];
+	memset(value, '9', sizeof(value));
+	value[sizeof(value) - 1] = 0;
+	assert_int_equal(set(f, "mem", value), -EINVAL);
+	assert_non_null(strstr(f->b.err.text, "--mem: '99"));
+	assert_non_null(strstr(f->b.err.text, "such as 512M"));
+	for (size_t len = 400; len < 600; len++) { /* around what fits */
+		value[len] = 0;
+		assert_int_equal(set(f, "dry-run", value), -EINVAL);
+		assert_non_null(strstr(f->b.err.text, "give text or json"));
+		assert_true(strlen(f->b.err.text) < sizeof(f->b.err.text));
+		f->b.given[config_find("dry-run")] = CONFIG_NOT_GIVEN;
+		value[len] = '9';
+	}
+}
+
 /* Every row is refused, and the line names the option. */
 static const struct {
 	const char *option, *value;
@@ -460,6 +479,7 @@ int main(void)
 		T(options_must_go_together),
 		T(affinity_for_all_waits_for_their_number),
 		T(a_path_may_have_brackets),
+		T(a_long_value_does_not_hide_what_would_be_right),
 		T(consoles_are_numbered_as_they_come),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include "src/vm/vm_priv.h"
 #include "support/said.h"
 
@@ -48,6 +49,23 @@ static void a_limit_is_the_hosts_fault_and_a_wrong_name_is_not(void **state)
 	}
 }
 
+static void of_a_long_name_the_middle_is_left_out(void **state)
+{
+	(void)state;
+	static const char tail[] = "xx: No such file or directory; check the path\n";
+	char name[4000];
+	struct said s;
+	memset(name, 'x', sizeof(name));
+	name[sizeof(name) - 1] = 0;
+	said_begin(&s);
+	(void)vm_fail_named(-ENOENT, "--initrd", name, "check the path");
+	said_end(&s);
+	assert_int_equal(strlen(s.text), 5 + 511 + 1); /* "vmm: ", "\n" */
+	assert_non_null(strstr(s.text, "vmm: --initrd: xx"));
+	assert_non_null(strstr(s.text, "xx[...]xx"));
+	assert_string_equal(s.text + strlen(s.text) - strlen(tail), tail);
+}
+
 static void a_call_that_failed_is_the_hosts_fault(void **state)
 {
 	(void)state;
@@ -77,6 +95,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_limit_is_the_hosts_fault_and_a_wrong_name_is_not),
+		cmocka_unit_test(of_a_long_name_the_middle_is_left_out),
 		cmocka_unit_test(a_call_that_failed_is_the_hosts_fault),
 		cmocka_unit_test(a_long_line_is_cut_and_stays_one),
 	};
