@@ -155,9 +155,23 @@ static int child_order(void *ctx, unsigned dev, unsigned what, const void *arg, 
 		memcpy(&vm->ordered_limits[dev], arg, len);
 		vm->has_ordered_limits[dev] = true;
 		return 0;
+	case CHILD_WINDOW:
+		if (!child_is_console(vm, dev) || len != sizeof(vm->ordered_window))
+			return -EINVAL;
+		memcpy(&vm->ordered_window, arg, len);
+		vm->has_ordered_window = true;
+		return 0;
 	default:
 		return -EINVAL;
 	}
+}
+
+void child_window(const struct vm *vm, uint16_t *cols, uint16_t *rows)
+{
+	if (!vm->has_ordered_window)
+		return;
+	*cols = vm->ordered_window.cols;
+	*rows = vm->ordered_window.rows;
 }
 
 /* --- in a device's process --- */
@@ -178,6 +192,13 @@ static enum vm_status child_make_disk(struct vm *vm, const struct zygote_child *
 	return err ? vm_disk_failed(d, err) : VM_EXIT_OK;
 }
 
+static int child_make_console(struct vm *vm, const struct zygote_child *c, struct vdev **out)
+{
+	struct zygote_gift now = c->gift;
+	child_window(vm, &now.cols, &now.rows);
+	return vm_console_create(out, vm, &now);
+}
+
 static enum vm_status child_make_slow(struct vm *vm, const struct zygote_child *c,
 				      struct vdev **out)
 {
@@ -191,7 +212,7 @@ static enum vm_status child_make_slow(struct vm *vm, const struct zygote_child *
 	if (child_is_rng(vm, c->dev))
 		err = rng_create(out, NULL, vm->io, NULL);
 	else
-		err = vm_console_create(out, vm, &c->gift);
+		err = child_make_console(vm, c, out);
 	return err ? vm_fail_errno(err, "making a virtio device") : VM_EXIT_OK;
 }
 
@@ -277,13 +298,10 @@ static void child_say_ready(const struct vm *vm, const struct zygote_child *c,
 	zygote_ready(c, lacks, &about, sizeof(about));
 }
 
-/* What the zygote has noted for the next process is in force in this one too. */
-static int child_obey(struct vdev *dev, const struct zygote_order *o)
+static int child_obey_disk(struct vdev *dev, const struct zygote_order *o)
 {
 	struct blk_limits limits;
 	uint64_t bytes;
-	if (dev->ops->id != VIRTIO_ID_BLOCK)
-		return -EOPNOTSUPP;
 	switch (o->what) {
 	case CHILD_RESIZE:
 		memcpy(&bytes, o->arg, sizeof(bytes));
@@ -296,6 +314,31 @@ static int child_obey(struct vdev *dev, const struct zygote_order *o)
 		return 0;
 	default:
 		return -EOPNOTSUPP; /* of a newer program than ours */
+	}
+}
+
+static int child_obey_console(struct vdev *dev, const struct zygote_order *o)
+{
+	struct vm_window w;
+	if (o->what != CHILD_WINDOW)
+		return -EOPNOTSUPP;
+	if (o->len != sizeof(w))
+		return -EINVAL;
+	memcpy(&w, o->arg, sizeof(w));
+	console_resize(dev, w.cols, w.rows);
+	return 0;
+}
+
+/* What the zygote has noted for the next process is in force in this one too. */
+static int child_obey(struct vdev *dev, const struct zygote_order *o)
+{
+	switch (dev->ops->id) {
+	case VIRTIO_ID_BLOCK:
+		return child_obey_disk(dev, o);
+	case VIRTIO_ID_CONSOLE:
+		return child_obey_console(dev, o);
+	default:
+		return -EOPNOTSUPP;
 	}
 }
 

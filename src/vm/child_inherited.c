@@ -57,8 +57,10 @@ static int inherit_descriptors(const struct zygote_child *c)
 static void inherit_console(struct handover *h, const struct vm *vm, const struct zygote_gift *g)
 {
 	h->kind = HANDOVER_CONSOLE;
-	h->cols = g->cols;
-	h->rows = g->rows;
+	uint16_t cols = g->cols, rows = g->rows;
+	child_window(vm, &cols, &rows);
+	h->cols = cols;
+	h->rows = rows;
 	for (unsigned i = 0; i < vm->c->nr_serial; i++) {
 		const struct vm_serial_config *s = &vm->c->serial[i];
 		unsigned n = h->nr_ports;

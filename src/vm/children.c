@@ -31,6 +31,11 @@ bool child_is_rng(const struct vm *vm, unsigned dev)
 	return dev == vm->c->nr_disks;
 }
 
+bool child_is_console(const struct vm *vm, unsigned dev)
+{
+	return dev == vm->c->nr_disks + 1 && dev < vm_nr_children(vm->c);
+}
+
 unsigned vm_nr_children(const struct vm_config *c)
 {
 	return c->nr_disks + 1 + (vm_nr_consoles(c) > 0);
@@ -320,6 +325,13 @@ static int child_op_set_limits(struct vm *vm, unsigned dev, const struct blk_lim
 	return child_order(vm, dev, CHILD_LIMITS, l, sizeof(*l));
 }
 
+static int child_op_set_window(struct vm *vm, unsigned dev, const struct vm_window *w)
+{
+	if (!child_is_console(vm, dev))
+		return -EOPNOTSUPP;
+	return child_order(vm, dev, CHILD_WINDOW, w, sizeof(*w));
+}
+
 static void child_less_jail(uint32_t lacks, char why[VM_WHY_BYTES])
 {
 	char words[VM_WHY_BYTES - 32];
@@ -417,6 +429,7 @@ static void child_op_info(struct vm *vm, unsigned dev, struct vm_device_info *ou
 const struct vm_device_ops vm_device_child = {
 	.resize = child_op_resize,
 	.set_limits = child_op_set_limits,
+	.set_window = child_op_set_window,
 	.restart = child_op_restart,
 	.try = child_op_try,
 	.judge = child_op_judge,

@@ -17,12 +17,14 @@
 
 bool child_is_disk(const struct vm *vm, unsigned dev);
 bool child_is_rng(const struct vm *vm, unsigned dev);
+bool child_is_console(const struct vm *vm, unsigned dev);
 void child_name(const struct vm *vm, unsigned dev, char name[16]);
 
 /* Orders of main (zygote_order()): to the zygote for processes to come, and to the one that is. */
 enum child_order {
 	CHILD_RESIZE, /* uint64_t: make the image so large, now */
 	CHILD_LIMITS, /* struct blk_limits */
+	CHILD_WINDOW, /* struct vm_window: of the terminal behind the console */
 };
 
 /* Of a device's processes: one struct vq_counters for each queue that there can be. */
@@ -50,6 +52,9 @@ enum vm_status child_begin_service(struct vm *vm, const struct zygote_child *c,
 				   uint32_t *lacks);
 /* children.c: devices lack @lacks (enum jail_part) of their jails: say so, or refuse it. */
 enum vm_status child_check_jail(const struct vm_config *c, uint32_t lacks);
+
+/* child.c: what was last ordered of it, if anything, instead of what the console began with. */
+void child_window(const struct vm *vm, uint16_t *cols, uint16_t *rows);
 
 /* child_inherited.c: become c->binary. Returns where that failed, which was told. */
 int child_become(const struct vm *vm, const struct zygote_child *c);

@@ -25,6 +25,15 @@ static int here_set_limits(struct vm *vm, unsigned dev, const struct blk_limits 
 	return 0;
 }
 
+static int here_set_window(struct vm *vm, unsigned dev, const struct vm_window *w)
+{
+	struct vdev *d = virtio_pci_vdev(vm->vdevs[dev]);
+	if (d->ops->id != VIRTIO_ID_CONSOLE)
+		return -EOPNOTSUPP;
+	console_resize(d, w->cols, w->rows);
+	return 0;
+}
+
 static int here_restart(struct vm *vm, unsigned dev)
 {
 	(void)vm;
@@ -43,6 +52,7 @@ static void here_info(struct vm *vm, unsigned dev, struct vm_device_info *out)
 const struct vm_device_ops vm_device_here = {
 	.resize = here_resize,
 	.set_limits = here_set_limits,
+	.set_window = here_set_window,
 	.restart = here_restart,
 	.info = here_info,
 };

@@ -21,6 +21,11 @@
 
 struct vm;
 
+/* A terminal's size in letters; 0: unknown. */
+struct vm_window {
+	uint16_t cols, rows;
+};
+
 struct vm_device_info {
 	pid_t pid;                          /* of its process; 0: it lives in this one */
 	char version[ZYGOTE_VERSION_BYTES]; /* of the program that serves it; empty: not known */
@@ -44,6 +49,8 @@ struct vm_device_ops {
 	/* Disks. The image is made so large, where it is a file, and the driver told. */
 	int (*resize)(struct vm *vm, unsigned dev, uint64_t bytes);
 	int (*set_limits)(struct vm *vm, unsigned dev, const struct blk_limits *l);
+	/* The console. The driver is told. NULL: somebody else's device. */
+	int (*set_window)(struct vm *vm, unsigned dev, const struct vm_window *w);
 	/* Put a new process in its place. */
 	int (*restart)(struct vm *vm, unsigned dev);
 	/*

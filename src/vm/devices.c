@@ -306,20 +306,39 @@ int vm_console_create(struct vdev **out, struct vm *vm, const struct zygote_gift
 	return err ? err : console_create(out, vm->mem, vm->io, &cfg);
 }
 
-void vm_console_gift(const struct vm *vm, struct zygote_gift *g)
+/* Of the terminal behind a port; unknown where none has one. */
+static struct vm_window vm_console_window(const struct vm *vm)
 {
 	struct winsize ws;
-	*g = (struct zygote_gift){ .counters = -1 };
+	for (unsigned i = 0; i < vm->c->nr_serial; i++) {
+		const struct vm_serial_config *s = &vm->c->serial[i];
+		if (s->is_virtio && s->is_stdin && !ioctl(STDIN_FILENO, TIOCGWINSZ, &ws))
+			return (struct vm_window){ ws.ws_col, ws.ws_row };
+	}
+	return (struct vm_window){ 0 };
+}
+
+void vm_window_changed(struct vm *vm)
+{
+	struct vm_window w = vm_console_window(vm);
+	for (unsigned i = 0; w.cols && i < vm->nr_vdevs; i++) {
+		const struct vm_device_ops *ops = vm->device_ops[i];
+		int err = ops->set_window ? ops->set_window(vm, i, &w) : -EOPNOTSUPP;
+		if (err && err != -EOPNOTSUPP)
+			log_warn("console: the size of the terminal: %s", strerror(-err));
+	}
+}
+
+void vm_console_gift(const struct vm *vm, struct zygote_gift *g)
+{
+	struct vm_window w = vm_console_window(vm);
+	*g = (struct zygote_gift){ .counters = -1, .cols = w.cols, .rows = w.rows };
 	for (unsigned i = 0; i < vm->c->nr_serial; i++) {
 		const struct vm_serial_config *s = &vm->c->serial[i];
 		if (!s->is_virtio)
 			continue;
 		g->fds[g->nr_fds++] = vm->ports[i].in_fd;
 		g->fds[g->nr_fds++] = vm->ports[i].out_fd;
-		if (s->is_stdin && !ioctl(STDIN_FILENO, TIOCGWINSZ, &ws)) {
-			g->cols = ws.ws_col;
-			g->rows = ws.ws_row;
-		}
 	}
 }
 

@@ -19,13 +19,14 @@
 
 /*
  * Those that end the VM in order. One that was ignored when we started stays ignored (nohup). And
- * the one that tells that we were stopped, and go on.
+ * those that tell that we were stopped and go on, and that the terminal has another size.
  */
 static void signals_wanted(sigset_t *set)
 {
 	static const int stop[] = { SIGINT, SIGTERM, SIGHUP };
 	sigemptyset(set);
 	sigaddset(set, SIGCONT);
+	sigaddset(set, SIGWINCH);
 	for (size_t i = 0; i < ARRAY_SIZE(stop); i++) {
 		struct sigaction sa;
 		if (!sigaction(stop[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
@@ -153,8 +154,10 @@ static void control_take_signals(struct vm *vm)
 {
 	struct signalfd_siginfo si;
 	while (read(vm->signal_fd, &si, sizeof(si)) == sizeof(si)) {
-		if (si.ssi_signo == SIGCONT) {
+		if (si.ssi_signo == SIGCONT)
 			terminal_raw(vm->terminal);
+		if (si.ssi_signo == SIGCONT || si.ssi_signo == SIGWINCH) {
+			vm_window_changed(vm);
 			continue;
 		}
 		log_info("stopping on signal %u (%s)", si.ssi_signo, strsignal((int)si.ssi_signo));

@@ -27,6 +27,7 @@
 #include "mem/gmem.h"
 #include "sync/notifier.h"
 #include "sync/thread.h"
+#include "device_ops.h"
 #include "terminal.h"
 #include "virtio/virtio_pci.h"
 #include "vm/config.h"
@@ -105,6 +106,8 @@ struct vm {
 	/* the zygote's: what main ordered */
 	struct blk_limits ordered_limits[VM_MAX_DISKS];
 	bool has_ordered_limits[VM_MAX_DISKS];
+	struct vm_window ordered_window;
+	bool has_ordered_window;
 	bool has_lists; /* of system calls: here, or below the zygote */
 	/* what the console's processes leave to each other (console_config.keep); NULL: none */
 	void *console_keep;
@@ -222,6 +225,8 @@ unsigned vm_nr_consoles(const struct vm_config *c);
 MUST_CHECK int vm_console_create(struct vdev **out, struct vm *vm, const struct zygote_gift *g);
 /* What the ports of this machine have to hand to it. */
 void vm_console_gift(const struct vm *vm, struct zygote_gift *g);
+/* The terminal has another size: tell the console. Control thread. */
+void vm_window_changed(struct vm *vm);
 enum vm_status vm_io_build(struct vm *vm);
 void vm_io_undo(struct vm *vm);
 enum vm_status vm_ports_build(struct vm *vm);

@@ -13,6 +13,7 @@ import random
 import resource
 import select
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -129,6 +130,17 @@ def keys(vmm, guest, _work):
         time.sleep(0.05)
         terminal.type(b"x")
         terminal.check_end(0)
+
+
+def another_size(vmm, guest, _work):
+    """The window of the terminal changes: the driver of the console behind it is told."""
+    for sandbox in ("auto", "off"):
+        ports = ["--serial", "type=stdout", "--console", "type=sink,stdin"]
+        parameters = "test=console.new-size strict=1 columns=100"
+        with Terminal(vmm, [f"--sandbox={sandbox}", *ports, "-p", parameters, guest]) as terminal:
+            terminal.wait_for(b"awaits 100 columns")
+            fcntl.ioctl(terminal.far, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+            terminal.check_end(0)
 
 
 def hang_up(vmm, guest, _work):
@@ -261,7 +273,7 @@ def nothing_leaks(vmm, guest, work):
 
 
 CASES = (
-    guest_ends, signals, keys, hang_up, in_the_background, nohup, file_size_limit, stopped_at_random,
+    guest_ends, signals, keys, another_size, hang_up, in_the_background, nohup, file_size_limit, stopped_at_random,
     nothing_leaks,
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
  */
 #include <linux/virtio_console.h>
 #include "boot.h"
+#include "clock.h"
 #include "io.h"
 #include "mem.h"
 #include "ring.h"
@@ -88,6 +89,25 @@ static enum verdict size(void)
 	return PASS;
 }
 
+/* `columns=N`: what the terminal will have, after the host is told that this waits for it. */
+static enum verdict new_size(void)
+{
+	struct console c;
+	uint64_t expected = boot_param_number("columns", 0);
+	if (!expected)
+		return test_skip("no columns=");
+	CHECK_PASS(open(&c, ~0ul));
+	CHECK(mmio_read16(c.dev.config) != expected);
+	uint8_t before = COMMON_READ8(&c.dev, config_generation);
+	print("info console awaits %lu columns\n", expected);
+	uint64_t late = clock_after_ms(CLOCK_PATIENCE_MS);
+	while (mmio_read16(c.dev.config) != expected)
+		CHECK(!clock_passed(late));
+	CHECK(COMMON_READ8(&c.dev, config_generation) != before);
+	CHECK(virtio_reset(&c.dev));
+	return PASS;
+}
+
 /* `input=TEXT`: what the host has put into the port's input; read in pieces of 4 bytes. */
 static enum verdict input(void)
 {
@@ -135,6 +155,7 @@ const struct test console_tests[] = {
 	{ "console.output", output },
 	{ "console.big-output", big_output },
 	{ "console.size", size },
+	{ "console.new-size", new_size },
 	{ "console.input", input },
 	{ "console.reset-while-waiting", reset_while_waiting },
 	{ NULL, NULL },
