@@ -123,6 +123,89 @@ static void a_chain_of_successors_loses_nothing(void **state)
 	assert_int_equal(seen, 0x3ff);
 }
 
+/*
+ * Entries are reused last in, first out: what was taken last lies first. The counter goes on where
+ * the predecessor's stopped, or what is new would come before what is old.
+ */
+static void the_order_is_that_of_taking_whatever_the_place(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t id;
+	uint32_t len;
+	for (unsigned i = 0; i < 6; i++)
+		assert_true(offer(f, i, i, false) >= 0);
+	guest_show(&f->gq);
+	assert_int_equal(take_over(f), 0);
+	for (unsigned i = 0; i < 6; i++)
+		complete(f, pop(f));
+	vq_signal(f->q);
+	while (guest_take(&f->gq, &id, &len))
+		;
+	for (unsigned i = 6; i < 9; i++)
+		assert_true(offer(f, i, i, false) >= 0);
+	guest_show(&f->gq);
+	for (unsigned i = 6; i < 9; i++)
+		(void)pop(f);
+	assert_int_equal(take_over(f), 0);
+	for (unsigned i = 9; i < 11; i++)
+		assert_true(offer(f, i, i, false) >= 0);
+	guest_show(&f->gq);
+	for (unsigned i = 6; i < 11; i++)
+		assert_int_equal(number_of(pop(f)), i);
+	assert_int_equal(take_over(f), 0);
+	for (unsigned i = 6; i < 11; i++)
+		assert_int_equal(number_of(pop(f)), i);
+}
+
+/* It dies between the ring's index and the account: the links of the batch say what was shown. */
+static void a_batch_that_was_shown_is_done_though_the_account_lags(void **state)
+{
+	struct fixture *f = *state;
+	struct vq_chain *c[4];
+	size_t bytes = vq_log_bytes(SIZE);
+	void *saved = malloc(bytes);
+	static const unsigned left[] = { 10, 12, 14 };
+	for (unsigned i = 0; i < 5; i++)
+		assert_true(offer(f, i, 10 + i, false) >= 0);
+	guest_show(&f->gq);
+	assert_int_equal(take_over(f), 0);
+	for (unsigned i = 0; i < 4; i++)
+		c[i] = pop(f);
+	complete(f, c[1]);
+	complete(f, c[3]);
+	memcpy(saved, f->log, bytes);
+	(void)vq_publish(f->q);
+	memcpy(f->log, saved, bytes);
+	free(saved);
+	assert_int_equal(take_over(f), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(left); i++) {
+		c[i] = pop(f);
+		assert_int_equal(number_of(c[i]), left[i]);
+	}
+	complete(f, c[0]); /* never shown, and not one of the batch before */
+	assert_int_equal(take_over(f), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(left); i++)
+		assert_int_equal(number_of(pop(f)), left[i]);
+	assert_false(vq_has_work(f->q));
+}
+
+/* Taking from a packed ring shows results: who signals next tells of them. */
+static void a_result_shown_early_is_told_of_later(void **state)
+{
+	struct fixture *f = *state;
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(offer(f, i, i, false) >= 0);
+	guest_show(&f->gq);
+	assert_int_equal(take_over(f), 0);
+	complete(f, pop(f));
+	(void)pop(f);
+	assert_int_equal(f->calls, 0);
+	vq_signal(f->q);
+	assert_int_equal(f->calls, 1);
+	vq_signal(f->q);
+	assert_int_equal(f->calls, 1);
+}
+
 /* --- damaged accounts --- */
 
 static void begin_some(struct fixture *f)
@@ -163,6 +246,22 @@ static void a_damaged_account_is_refused_or_harmless(void **state)
 	free(saved);
 }
 
+static void a_batch_that_leaves_the_account_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct inflight_split *log = f->log;
+	begin_some(f);
+	f->gq.used->idx = htole16(1);
+	log->last_batch_head = SIZE;
+	assert_int_equal(take_over(f), -EINVAL);
+	f->gq.used->idx = htole16(2);
+	log->last_batch_head = 1;
+	log->desc[1].next = SIZE;
+	assert_int_equal(take_over(f), -EINVAL);
+	log->desc[1].next = SIZE - 1;
+	assert_int_equal(take_over(f), 0);
+}
+
 static void an_account_of_another_size_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -193,8 +292,14 @@ int main(void)
 		PACKED(a_batch_that_was_never_shown_is_forgotten),
 		SPLIT(a_chain_of_successors_loses_nothing),
 		PACKED(a_chain_of_successors_loses_nothing),
+		SPLIT(the_order_is_that_of_taking_whatever_the_place),
+		PACKED(the_order_is_that_of_taking_whatever_the_place),
+		SPLIT(a_batch_that_was_shown_is_done_though_the_account_lags),
+		SPLIT(a_result_shown_early_is_told_of_later),
+		PACKED(a_result_shown_early_is_told_of_later),
 		SPLIT(a_damaged_account_is_refused_or_harmless),
 		PACKED(a_damaged_account_is_refused_or_harmless),
+		SPLIT(a_batch_that_leaves_the_account_is_refused),
 		SPLIT(an_account_of_another_size_is_refused),
 		PACKED(an_account_of_another_size_is_refused),
 	};
