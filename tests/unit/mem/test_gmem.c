@@ -117,12 +117,17 @@ static void large_files_load_from_any_offset(void **state)
 	close(fd);
 }
 
-static void nobody_can_shrink_the_file(void **state)
+static void nobody_can_resize_or_inherit_the_file(void **state)
 {
 	const struct gmem_region *r = gmem_region_at(*state, 0);
 	assert_int_equal(ftruncate(r->fd, 0), -1);
 	assert_int_equal(errno, EPERM);
-	assert_int_equal(fcntl(r->fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	assert_int_equal(ftruncate(r->fd, (off_t)GIB), -1);
+	assert_int_equal(errno, EPERM);
+	/* one that stops no mapping: only the seal against seals refuses it */
+	assert_int_equal(fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(fcntl(r->fd, F_GETFD), FD_CLOEXEC);
 }
 
 static void both_ends_see_the_same_bytes(void **state)
@@ -185,6 +190,51 @@ static void odd_extents_are_refused(void **state)
 	}
 }
 
+static const struct {
+	const char *what;
+	struct gmem_region r[2];
+} odd_regions[] = {
+	{ "ends past what a file can be", { { 0, 8192, -1, INT64_MAX - 4095 } } },
+	{ "wraps in its file", { { 0, 8192, -1, UINT64_MAX - 4095 } } },
+	{ "overlap", { { 0, 8192, -1, 0 }, { 4096, 4096, -1, 0 } } },
+};
+
+/* Before anything is mapped: that would say -EBADF, or -EOVERFLOW. */
+static void odd_regions_of_others_are_refused(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(odd_regions); i++) {
+		struct gmem *m = NULL;
+		unsigned nr = odd_regions[i].r[1].len ? 2 : 1;
+		int err = gmem_create_from(&m, odd_regions[i].r, nr);
+		if (err != -EINVAL)
+			fail_msg("%s: %d", odd_regions[i].what, err);
+		assert_null(m);
+	}
+}
+
+static void more_pieces_than_there_is_room_for_are_refused(void **state)
+{
+	(void)state;
+	struct gmem *m = NULL;
+	struct gmem_region r[GMEM_MAX_REGIONS + 1];
+	for (unsigned i = 0; i <= GMEM_MAX_REGIONS; i++)
+		r[i] = (struct gmem_region){ i * MIB, MIB, -1, i * MIB };
+	assert_int_equal(gmem_create_from(&m, r, GMEM_MAX_REGIONS + 1), -EINVAL);
+	assert_int_equal(gmem_create(&m, two, UINT32_MAX, &plain), -EINVAL);
+	assert_null(m);
+}
+
+static void the_file_goes_with_its_memory(void **state)
+{
+	(void)state;
+	struct gmem *m = NULL;
+	assert_int_equal(gmem_create(&m, two, 2, &plain), 0);
+	int fd = gmem_region_at(m, 1)->fd;
+	gmem_destroy(m);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
 static void prefault_leaves_no_page_for_later(void **state)
 {
 	(void)state;
@@ -236,10 +286,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(files_load_straight_and_say_when_short, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(large_files_load_from_any_offset, setup, teardown),
-		cmocka_unit_test_setup_teardown(nobody_can_shrink_the_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(nobody_can_resize_or_inherit_the_file, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(both_ends_see_the_same_bytes, setup, teardown),
 		cmocka_unit_test(memory_of_others_lies_where_its_pages_may),
 		cmocka_unit_test(odd_extents_are_refused),
+		cmocka_unit_test(odd_regions_of_others_are_refused),
+		cmocka_unit_test(more_pieces_than_there_is_room_for_are_refused),
+		cmocka_unit_test(the_file_goes_with_its_memory),
 		cmocka_unit_test(prefault_leaves_no_page_for_later),
 		cmocka_unit_test(huge_pages_of_a_node_are_taken_at_once),
 		cmocka_unit_test(impossible_placement_is_an_error),
