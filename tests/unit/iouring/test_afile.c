@@ -217,6 +217,58 @@ static void no_direct_io_is_told_apart_from_no_image(void **state)
 				    .is_readonly = true,
 				    .is_direct = true };
 	assert_int_equal(afile_open(&f, &cfg), -EOPNOTSUPP);
+	char path[32];
+	int fd = open(cfg.path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+	cfg.path = path;
+	cfg.no_lock = true;
+	assert_int_equal(afile_open(&f, &cfg), -EOPNOTSUPP);
+	close(fd);
+}
+
+static void what_is_refused_is_closed(void **state)
+{
+	const char *img = make_image(state, 4096);
+	struct afile held;
+	struct afile_config rw = { .path = img };
+	assert_int_equal(afile_open(&held, &rw), 0);
+	int free_before = fcntl(held.fd, F_DUPFD_CLOEXEC, 0);
+	close(free_before);
+	assert_int_equal(try_open("/dev/null", false), -EINVAL);
+	assert_int_equal(try_open("/", true), -EISDIR);
+	assert_int_equal(try_open(img, false), -EAGAIN);
+	int free_after = fcntl(held.fd, F_DUPFD_CLOEXEC, 0);
+	close(free_after);
+	afile_close(&held);
+	assert_int_equal(free_after, free_before);
+}
+
+/* Like one that was opened here, whatever its giver did to it. */
+static void an_inherited_descriptor_blocks_and_is_not_passed_on(void **state)
+{
+	char path[32];
+	struct afile f;
+	int fd = open(make_image(state, 4096), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+	struct afile_config cfg = { .path = path, .no_lock = true };
+	assert_int_equal(afile_open(&f, &cfg), 0);
+	assert_int_not_equal(f.fd, fd);
+	assert_true(fcntl(f.fd, F_GETFD) & FD_CLOEXEC);
+	assert_false(fcntl(f.fd, F_GETFL) & O_NONBLOCK); /* or io_uring gives up early */
+	afile_close(&f);
+	close(fd);
+}
+
+/* Neither one with something behind it nor one that its low 32 bits would make it. */
+static void only_a_number_is_an_inherited_descriptor(void **state)
+{
+	int fd = open(make_image(state, 4096), O_RDWR | O_CLOEXEC);
+	char large[64];
+	snprintf(large, sizeof(large), "/dev/fd/%lld", (1ll << 32) + fd);
+	assert_int_equal(try_inherited("/dev/fd/%d", fd, false), 0);
+	assert_int_equal(try_inherited("/dev/fd/%dx", fd, false), -ENOENT);
+	assert_int_equal(try_open(large, false), -ENOENT);
+	close(fd);
 }
 
 static void inherited_descriptors_keep_their_rights(void **state)
@@ -267,10 +319,11 @@ static void holes_are_possible_where_the_file_system_says_so(void **state)
 static void closing_what_was_never_opened_is_fine(void **state)
 {
 	(void)state;
-	struct afile f = { .fd = 0 };
+	struct afile f = { .fd = open("/dev/null", O_RDONLY | O_CLOEXEC) };
+	assert_true(f.fd >= 0);
 	afile_close(&f);
 	afile_close(NULL);
-	assert_true(fcntl(0, F_GETFD) >= 0 || errno == EBADF);
+	assert_int_equal(close(f.fd), 0); /* it was there yet */
 }
 
 /* It is no user of the image: it takes no lock, and bears witness of nothing when nothing is lost.
@@ -366,6 +419,9 @@ int main(void)
 		IN_DIR(one_writer_or_many_readers),
 		IN_DIR(direct_io_tells_its_alignment),
 		cmocka_unit_test(no_direct_io_is_told_apart_from_no_image),
+		IN_DIR(what_is_refused_is_closed),
+		IN_DIR(an_inherited_descriptor_blocks_and_is_not_passed_on),
+		IN_DIR(only_a_number_is_an_inherited_descriptor),
 		IN_DIR(inherited_descriptors_keep_their_rights),
 		cmocka_unit_test(sealed_memory_may_only_be_read),
 		IN_DIR(holes_are_possible_where_the_file_system_says_so),
