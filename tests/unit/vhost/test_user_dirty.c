@@ -177,6 +177,7 @@ static void a_log_that_is_too_small_is_refused(void **state)
 	assert_null(setup_of(r, 0)->dirty);
 	assert_int_equal(log_mappings(), 0);
 	assert_true(set_log(r, LOG_BYTES, 0, fd));
+	assert_int_equal(r->body->starts[0], 1); /* nothing is left of what was refused */
 	assert_true(set_features(r, LOG_ALL));
 	assert_int_equal(r->body->starts[0], 2);
 	/* the one in use stays when the next is no good */
