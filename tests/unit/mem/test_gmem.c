@@ -217,11 +217,16 @@ static void more_pieces_than_there_is_room_for_are_refused(void **state)
 {
 	(void)state;
 	struct gmem *m = NULL;
-	struct gmem_region r[GMEM_MAX_REGIONS + 1];
-	for (unsigned i = 0; i <= GMEM_MAX_REGIONS; i++)
+	enum { MANY = 2 * GMEM_MAX_REGIONS };
+	struct gmem_region r[MANY];
+	struct gmem_extent e[MANY];
+	for (unsigned i = 0; i < MANY; i++) {
+		e[i] = (struct gmem_extent){ i * MIB, MIB };
 		r[i] = (struct gmem_region){ i * MIB, MIB, -1, i * MIB };
+	}
 	assert_int_equal(gmem_create_from(&m, r, GMEM_MAX_REGIONS + 1), -EINVAL);
-	assert_int_equal(gmem_create(&m, two, UINT32_MAX, &plain), -EINVAL);
+	assert_int_equal(gmem_create(&m, e, GMEM_MAX_REGIONS + 1, &plain), -EINVAL);
+	assert_int_equal(gmem_create(&m, e, MANY, &plain), -EINVAL);
 	assert_null(m);
 }
 
