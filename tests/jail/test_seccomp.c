@@ -218,6 +218,29 @@ static void arguments_are_looked_at(void **state)
 		}
 }
 
+static int signal_to_oneself(void *arg)
+{
+	int err = begin(*(enum sandbox_role *)arg);
+	if (err)
+		return err;
+	long pid = syscall(SYS_getpid), tid = syscall(SYS_gettid);
+	return (is_denied(SYS_tgkill, pid, tid, 0) ? 1 : 0) |
+	       (is_denied(SYS_tgkill, pid + 1, tid, 0) ? 0 : 2);
+}
+
+/* A filter is made before anybody knows the process's id: that is filled in. */
+static void a_process_may_signal_itself_only(void **state)
+{
+	static const enum sandbox_role roles[] = { SANDBOX_MAIN, SANDBOX_VCPU, SANDBOX_BLOCK,
+						   SANDBOX_SERVER };
+	(void)state;
+	for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++) {
+		enum sandbox_role role = roles[i];
+		struct in_jail j = { .fn = signal_to_oneself, .arg = &role };
+		assert_int_equal(in_jail(&j), 0);
+	}
+}
+
 /* --- reports --- */
 
 static int violate(void *arg)
@@ -367,6 +390,7 @@ int main(void)
 		cmocka_unit_test(every_number_outside_the_list_is_denied),
 		cmocka_unit_test(dangerous_calls_are_on_no_list),
 		cmocka_unit_test(arguments_are_looked_at),
+		cmocka_unit_test(a_process_may_signal_itself_only),
 		cmocka_unit_test(a_violation_is_told_and_ends_the_process),
 		cmocka_unit_test(a_violation_passes_when_it_is_only_logged),
 		cmocka_unit_test(a_filter_does_not_slow_down_the_cpu),
