@@ -130,6 +130,7 @@ static void a_chain_of_successors_loses_nothing(void **state)
 static void the_order_is_that_of_taking_whatever_the_place(void **state)
 {
 	struct fixture *f = *state;
+	struct vq_chain *c[6];
 	uint16_t id;
 	uint32_t len;
 	for (unsigned i = 0; i < 6; i++)
@@ -137,7 +138,9 @@ static void the_order_is_that_of_taking_whatever_the_place(void **state)
 	guest_show(&f->gq);
 	assert_int_equal(take_over(f), 0);
 	for (unsigned i = 0; i < 6; i++)
-		complete(f, pop(f));
+		c[i] = pop(f);
+	for (unsigned i = 0; i < 6; i++)
+		complete(f, c[i]);
 	vq_signal(f->q);
 	while (guest_take(&f->gq, &id, &len))
 		;
