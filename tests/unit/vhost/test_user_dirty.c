@@ -177,7 +177,6 @@ static void a_log_that_is_too_small_is_refused(void **state)
 	assert_null(setup_of(r, 0)->dirty);
 	assert_int_equal(log_mappings(), 0);
 	assert_true(set_log(r, LOG_BYTES, 0, fd));
-	assert_int_equal(r->body->starts[0], 1); /* nothing is left of what was refused */
 	assert_true(set_features(r, LOG_ALL));
 	assert_int_equal(r->body->starts[0], 2);
 	/* the one in use stays when the next is no good */
@@ -187,6 +186,16 @@ static void a_log_that_is_too_small_is_refused(void **state)
 	assert_int_equal(r->body->starts[0], 2);
 	assert_int_equal(log_mappings(), 1);
 	fd_close(fd);
+}
+
+static void features_that_were_refused_are_forgotten(void **state)
+{
+	struct rig *r = *state;
+	go_live(r);
+	assert_false(set_features(r, LOG_ALL));
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 0));
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 1));
+	assert_int_equal(r->body->starts[0], 2); /* it does not wait for a log */
 }
 
 /*
@@ -393,6 +402,7 @@ int main(void)
 		TEST(a_switch_waits_for_what_is_in_flight),
 		TEST(a_ring_that_is_to_be_logged_waits_for_a_log),
 		TEST(a_log_that_is_too_small_is_refused),
+		TEST(features_that_were_refused_are_forgotten),
 		TEST(part_of_a_huge_page_is_no_piece_of_memory),
 		TEST(memory_outside_of_the_log_stops_the_rings),
 		TEST(a_new_log_takes_the_place_of_the_old_one),
