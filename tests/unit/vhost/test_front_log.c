@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include "virtio/inflight_wire.h"
 #include "virtio/vhost/front_priv.h"
@@ -15,7 +16,7 @@ static void sizes_that_make_no_sense_are_refused(void **state)
 {
 	(void)state;
 	struct front_log l = { .fd = -1 };
-	static const uint64_t odd[] = { 0, 1, 63 * QUEUES, 65 * QUEUES, 17u << 20, UINT64_MAX };
+	static const uint64_t odd[] = { 0, 1, 63 * QUEUES, 65 * QUEUES, 24u << 20, UINT64_MAX };
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
 		assert_int_equal(front_log_make(&l, odd[i], QUEUES), -EPROTO);
 	assert_int_equal(l.fd, -1);
@@ -57,12 +58,27 @@ static void the_account_of_a_queue_tells_where_it_has_come_to(void **state)
 	assert_null(l.mem);
 }
 
+/* The server has it as well: what it did to its size would end us. It is gone after. */
+static void the_memory_keeps_its_size_while_there_is_an_account(void **state)
+{
+	(void)state;
+	struct front_log l;
+	assert_int_equal(front_log_make(&l, QUEUES * STRIDE, QUEUES), 0);
+	int fd = l.fd;
+	assert_int_equal(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	front_log_fini(&l);
+	assert_int_equal(l.fd, -1);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_that_make_no_sense_are_refused),
 		cmocka_unit_test(without_memory_there_is_no_account),
 		cmocka_unit_test(the_account_of_a_queue_tells_where_it_has_come_to),
+		cmocka_unit_test(the_memory_keeps_its_size_while_there_is_an_account),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
