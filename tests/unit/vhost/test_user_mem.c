@@ -165,6 +165,24 @@ static void saying_it_again_costs_nothing(void **state)
 	fd_close(memory);
 }
 
+static void nothing_is_left_of_a_frontend(void **state)
+{
+	struct rig *r = *state;
+	int memory = memory_file(MIB);
+	struct vhost_user_log log = { 4096, 0 };
+	fe_negotiate(r, V1); /* one that says nothing more: the threads have their stacks */
+	assert_int_equal(rig_hang_up(r), 0);
+	unsigned fds = open_fds(), maps = mappings();
+	rig_connect(r);
+	fe_negotiate(r, V1);
+	say_it_all(r, memory);
+	assert_true(fe_ack(r, VHOST_USER_SET_LOG_BASE, &log, sizeof(log), memory));
+	assert_int_equal(rig_hang_up(r), 0);
+	assert_int_equal(open_fds(), fds);
+	assert_int_equal(mappings(), maps);
+	fd_close(memory);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -175,6 +193,7 @@ int main(void)
 		TEST(a_region_goes_only_as_it_came),
 		TEST(a_ring_begins_within_a_region),
 		TEST(saying_it_again_costs_nothing),
+		TEST(nothing_is_left_of_a_frontend),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
