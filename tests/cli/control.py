@@ -139,12 +139,13 @@ def limits(bench):
             equal(got, {"bps": None, "bps_burst": None, "iops": 5, "iops_burst": None}, "limits")
             client.refused("bad-request", "limit", device="block0")
             client.refused("bad-request", "limit", device="block0", iops=5)
+            client.refused("bad-request", "limit", device="block0", speed="1")
             client.refused("bad-request", "limit", device="block0", bps="10M", iops="many")
             client.refused("not-supported", "limit", device="rng", iops="5")
             client.refused("no-such-device", "limit", device="block1", iops="5")
             equal(client.result("devices")[0]["disk"]["limits"]["bps"], None, "a refused request changes nothing")
             equal(client.result("devices")[0]["process"], process, "who serves it")
-        within("knows no member", command(bench, "disk", "limit", 0, "speed=1", path, expect=2), "unknown limit")
+        within("give bps=", command(bench, "disk", "limit", 0, "speed=1", path, expect=2), "unknown limit")
 
 
 def restart(bench):
