@@ -24,7 +24,9 @@ int vm_find_device(const struct vm *vm, const char *name)
  */
 static json_t *describe_path(const char *path)
 {
-	json_t *o = path ? json_string(path) : json_null();
+	if (!path)
+		return json_null();
+	json_t *o = json_string(path);
 	char *copy = o ? NULL : strdup(path);
 	for (char *s = copy; s && *s; s++)
 		if (*s & 0x80)
