@@ -35,8 +35,8 @@ enum vm_status vm_run(const struct vm_config *c)
 			       c->vcpu_affinity[0] ? " pinned" : "");
 	if (c->place.prefault)
 		at += snprintf(made + at, sizeof(made) - (size_t)at, ", prefault");
-	if (c->sandbox == VM_SANDBOX_OFF)
-		(void)snprintf(made + at, sizeof(made) - (size_t)at, ", no sandbox");
+	if (c->sandbox == VM_SANDBOX_REQUIRE)
+		(void)snprintf(made + at, sizeof(made) - (size_t)at, ", sandbox required");
 	return VM_EXIT_OK;
 }
 
@@ -92,8 +92,10 @@ static const struct {
 	  "kernel k, 256 MiB, params 'a b c'" },
 	{ "{\"disk\": \"a\"}", "run --rwdisk b --config vm.json k",
 	  "kernel k, 256 MiB, params '', disk a ro, disk b" },
+	{ "{\"disable-sandbox\": true}", "run --sandbox=require --config vm.json k",
+	  "kernel k, 256 MiB, params '', sandbox required" },
 	{ "{\"sandbox\": \"require\"}", "run --disable-sandbox --config vm.json k",
-	  "kernel k, 256 MiB, params '', no sandbox" },
+	  "kernel k, 256 MiB, params ''" },
 	/* an option is overridden with all its parts */
 	{ "{\"mem\": \"1G,hugepages=1G,prefault\"}", "run --config vm.json -m 512M k",
 	  "kernel k, 512 MiB, params ''" },
