@@ -98,14 +98,18 @@ class Machine:
             time.sleep(0.01)
 
     def open_file(self, path):
-        """The open(2) flags of the descriptor that is the file @path, here or in a device; None without one."""
+        """The open(2) flags of the descriptor that is the file @path, here or in a device; None without one.
+
+        The zygote, which comes before its devices, has one of its own, a witness (docs/isolation.md).
+        """
+        found = None
         for link in (link for proc in self.processes() for link in (proc / "fd").iterdir()):
             if os.path.realpath(link) != os.path.realpath(path):
                 continue
             for line in (link.parent.parent / "fdinfo" / link.name).read_text().splitlines():
                 if line.startswith("flags:") and not int(line.split()[1], 8) & os.O_PATH:
-                    return int(line.split()[1], 8)
-        return None
+                    found = int(line.split()[1], 8)
+        return found
 
     def ram_mappings(self):
         """The /proc/PID/smaps fields of each mapping of guest RAM: a list of dicts."""
