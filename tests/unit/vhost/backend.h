@@ -97,6 +97,5 @@ uint16_t backend_ask(struct backend *b, uint16_t idx);
 void backend_works(struct backend *b);
 /* What the frontend tells its owner. */
 struct vhost_front_info info_of(struct backend *b);
-unsigned open_fds(void);
 
 #endif

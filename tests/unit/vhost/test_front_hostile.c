@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/log.h"
+#include "support/open_fds.h"
 
 #define R         (VHOST_USER_VERSION | VHOST_USER_REPLY)
 #define V1        BIT(VIRTIO_F_VERSION_1)

@@ -1,7 +1,6 @@
 /* test_user_hostile.c - the vhost-user server against frontends that do not keep to the protocol.
  */
 #include "frontend.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -11,19 +10,10 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/num.h"
+#include "support/open_fds.h"
 
 #define NEED (VHOST_USER_VERSION | VHOST_USER_NEED_REPLY)
 #define V    VHOST_USER_VERSION
-
-static unsigned open_fds(void)
-{
-	unsigned nr = 0;
-	DIR *d = opendir("/proc/self/fd");
-	while (readdir(d))
-		nr++;
-	closedir(d);
-	return nr;
-}
 
 /* Words of payload, and how many descriptors (of a 1 MiB memory file) go with them. */
 static const struct {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/num.h"
+#include "support/open_fds.h"
 
 #define REPLY_PLEASE (VHOST_USER_VERSION | VHOST_USER_NEED_REPLY)
 
@@ -107,14 +108,6 @@ static void a_ring_begins_within_a_region(void **state)
 }
 
 /* --- what is said again replaces what was said before --- */
-
-static unsigned open_fds(void)
-{
-	unsigned nr = 0;
-	for (int fd = 0; fd < 512; fd++)
-		nr += fcntl(fd, F_GETFD) >= 0;
-	return nr;
-}
 
 /* Of files only: a sanitizer maps what it needs when it likes. */
 static unsigned mappings(void)
