@@ -27,6 +27,14 @@ static void a_ring_at_work_keeps_its_size_and_its_place(void **state)
 	assert_int_equal(r->body->setup[0].next, 7);
 }
 
+/* It stopped once, and began again where it was. */
+static void check_went_on(const struct rig *r)
+{
+	assert_int_equal(r->body->stops[0], 1);
+	assert_int_equal(r->body->starts[0], 2);
+	assert_int_equal(r->body->setup[0].next, 7);
+}
+
 /* Nobody works on memory that is about to go. */
 static void a_new_table_stops_rings_and_lets_them_go_on(void **state)
 {
@@ -34,9 +42,7 @@ static void a_new_table_stops_rings_and_lets_them_go_on(void **state)
 	go_live(r);
 	r->body->next[0] = 7;
 	assert_true(fe_set_mem(r));
-	assert_int_equal(r->body->stops[0], 1);
-	assert_int_equal(r->body->starts[0], 2);
-	assert_int_equal(r->body->setup[0].next, 7);
+	check_went_on(r);
 }
 
 /* The worker that waits for the old one must not go on doing so. */
@@ -46,9 +52,7 @@ static void another_kick_stops_the_ring_and_lets_it_go_on(void **state)
 	go_live(r);
 	r->body->next[0] = 7;
 	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_KICK, 0, r->kick[1]));
-	assert_int_equal(r->body->stops[0], 1);
-	assert_int_equal(r->body->starts[0], 2);
-	assert_int_equal(r->body->setup[0].next, 7);
+	check_went_on(r);
 }
 
 static void who_gives_the_device_up_stops_and_disables_its_rings(void **state)
