@@ -1,6 +1,5 @@
 /* test_user_mem.c - the memory that a frontend gives, and its descriptors. */
 #include "frontend.h"
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
