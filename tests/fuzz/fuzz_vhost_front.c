@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/log.h"
+#include "support/open_fds.h"
 #include "unit/vhost/backend.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

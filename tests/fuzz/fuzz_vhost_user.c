@@ -8,7 +8,6 @@
  * then the server has its turn until it has seen the last of them or hung up. Checked: it comes
  * back, with every queue stopped, the device reset and no descriptor more than before.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
@@ -22,6 +21,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "dev/virtio_devs.h"
+#include "support/open_fds.h"
 #include "virtio/vhost_user.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -72,16 +72,6 @@ static void set_up(void)
 	fds[FD_SOCKET] = pair[0];
 	BUG_ON(blk_create(&d, NULL, &cfg));
 	BUG_ON(vhost_user_server_create(&server, d));
-}
-
-static unsigned open_fds(void)
-{
-	unsigned nr = 0;
-	DIR *d = opendir("/proc/self/fd");
-	while (readdir(d))
-		nr++;
-	closedir(d);
-	return nr;
 }
 
 static void send_message(uint32_t request, uint32_t flags, const void *p, uint32_t len,
