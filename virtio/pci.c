@@ -84,6 +84,16 @@ static void vpci_irq_mode_changed(struct pci_func *f)
 		vpci_intx_lower(v);
 }
 
+/* Who meets another vCPU here looks again, so that the last to leave leaves what the bit says. */
+static void vpci_master_changed(struct pci_func *f)
+{
+	bool may;
+	do {
+		may = pci_func_is_master(f);
+		vdev_set_master(vpci_of(f)->dev, may);
+	} while (pci_func_is_master(f) != may);
+}
+
 static void vpci_detach_locked(struct virtio_pci *v, struct vpci_wire *w) MUST_HOLD(&v->lock)
 {
 	if (w->vector != MSIX_NO_VECTOR)
@@ -261,6 +271,7 @@ static void vpci_config_written(struct pci_func *f, uint16_t at, unsigned size)
 static const struct pci_func_ops vpci_func_ops = {
 	.bar_mapped = vpci_bar_mapped,
 	.irq_mode_changed = vpci_irq_mode_changed,
+	.master_changed = vpci_master_changed,
 	.config_written = vpci_config_written,
 	.config_reading = vpci_config_reading,
 };

@@ -103,11 +103,45 @@ void vdev_needs_reset(struct vdev *d, const char *why)
 	vdev_unlock(d);
 }
 
-void vdev_quiesce(struct vdev *d)
+static void vdev_hold_locked(struct vdev *d, enum vdev_hold why) MUST_HOLD(&d->lock)
+{
+	d->holds |= why;
+	vdev_queues_stop_locked(d);
+}
+
+/* Those that are still stopping start when they have stopped. */
+static void vdev_let_go_locked(struct vdev *d, enum vdev_hold why) MUST_HOLD(&d->lock)
+{
+	d->holds &= ~(unsigned)why;
+	for (uint16_t i = 0; i < d->nr_queues; i++)
+		vdev_queue_start_locked(d, i);
+}
+
+void vdev_hold(struct vdev *d, enum vdev_hold why)
 {
 	mutex_lock(&d->lock);
-	d->is_quiesced = true;
-	vdev_queues_stop_locked(d);
+	vdev_hold_locked(d, why);
+	vdev_unlock(d);
+}
+
+void vdev_let_go(struct vdev *d, enum vdev_hold why)
+{
+	mutex_lock(&d->lock);
+	vdev_let_go_locked(d, why);
+	vdev_unlock(d);
+}
+
+void vdev_set_master(struct vdev *d, bool may)
+{
+	mutex_lock(&d->lock);
+	if (may) {
+		vdev_let_go_locked(d, VDEV_HOLD_BUS);
+	} else {
+		/* a reset that is pending goes on to show the status it found */
+		if (!d->is_resetting)
+			d->status &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
+		vdev_hold_locked(d, VDEV_HOLD_BUS);
+	}
 	vdev_unlock(d);
 }
 

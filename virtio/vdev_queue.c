@@ -24,6 +24,7 @@ static int vdev_queue_start(struct vdev *d, uint16_t idx)
 		.mem = d->mem,
 		.kick_fd = -1,
 		.next = q->next,
+		.goes_on = q->has_run,
 		.log = q->log,
 		.log_bytes = q->log_bytes,
 		.dirty = q->dirty,
@@ -38,7 +39,7 @@ static int vdev_queue_start(struct vdev *d, uint16_t idx)
 void vdev_queue_start_locked(struct vdev *d, uint16_t idx)
 {
 	uint8_t live = VIRTIO_CONFIG_S_DRIVER_OK;
-	if (d->q[idx].state != VDEV_Q_ENABLED || d->is_resetting || d->is_quiesced)
+	if (d->q[idx].state != VDEV_Q_ENABLED || d->is_resetting || d->holds)
 		return;
 	if ((d->status & (live | VIRTIO_CONFIG_S_NEEDS_RESET)) != live)
 		return;
@@ -91,10 +92,13 @@ void vdev_queue_stopped_at(struct vdev *d, uint16_t idx, uint16_t next)
 	BUG_ON(idx >= d->nr_queues || q->state != VDEV_Q_STOPPING);
 	q->state = VDEV_Q_ENABLED; /* as its register goes on to say until a reset */
 	q->next = next;
+	q->has_run = true;
 	if (q->is_halting)
 		vdev_queue_off_locked(d, idx);
 	else if (q->is_resetting)
 		vdev_queue_clear_locked(d, idx);
+	else
+		vdev_queue_start_locked(d, idx); /* nothing holds it any more */
 	if (d->host_ops && d->host_ops->queue_stopped)
 		d->host_ops->queue_stopped(d->host, idx);
 	vdev_unlock(d);

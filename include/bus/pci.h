@@ -34,6 +34,8 @@ struct pci_func_ops {
 	void (*bar_mapped)(struct pci_func *f, unsigned bar, uint64_t addr, bool is_on);
 	/* The MSI-X enable bit, the function mask or INTx-disable changed. vCPU, no lock held. */
 	void (*irq_mode_changed)(struct pci_func *f);
+	/* pci_func_is_master() changed, and may have again. vCPU, no lock held. */
+	void (*master_changed)(struct pci_func *f);
 	/* After a driver wrote @len bytes at @off of a capability body. vCPU, no lock held. */
 	void (*config_written)(struct pci_func *f, uint16_t off, unsigned len);
 	/* Before the driver's read at @off of a capability body: refresh what stands there. vCPU,
@@ -127,6 +129,9 @@ void pci_func_config_write(struct pci_func *f, uint16_t off, const void *data, u
 
 /* May a write of [@off, @off+@len) have moved a BAR or switched it? */
 bool pci_moves_bars(uint16_t off, unsigned len);
+
+/* May the function reach memory, by its command register? Any thread. */
+bool pci_func_is_master(struct pci_func *f);
 
 /* Drive INTx; honours the INTx-disable bit and the interrupt status bit. Any thread. */
 void pci_func_set_intx(struct pci_func *f, bool level);

@@ -29,6 +29,7 @@ struct vq_setup {
 	uint16_t size;              /* entries; a power of two unless packed */
 	uint16_t next;              /* where to go on (0 after reset): split: available index;
 				     * packed: descriptor, and the inverted wrap counter in bit 15 */
+	bool goes_on;               /* the driver has not begun it anew since it stopped at @next */
 	gpa_t desc, driver, device; /* descriptor area, driver area, device area */
 	uint64_t features;          /* negotiated: INDIRECT, EVENT_IDX, PACKED, ... */
 	struct gmem *mem;

@@ -3,8 +3,8 @@
  *
  * Layer:   virtio
  * Threads: ops are called under the device's lock and never block, mostly by vCPU and control
- *          threads; an upcall may call stop and reset from the body's own thread. Queues are served
- *          by whatever threads the body owns. Upcalls (vdev_queue_stopped() and so on) from any
+ *          threads; an upcall may call start, stop and reset from the body's own thread. Queues are
+ * served by whatever threads the body owns. Upcalls (vdev_queue_stopped() and so on) from any
  *          thread, never from inside an op, and without the device's lock.
  * Errors:  negative errno from start only; a body that fails later says vdev_needs_reset().
  * Spec:    VIRTIO 1.2 §2.1 (status), §2.2 (features), §3 (initialisation), §2.6.1 (queue reset).
@@ -20,7 +20,7 @@
  *       reads 0                            ops->reset(), status 0  <-
  *
  * While a reset is pending the driver's writes are ignored and the old status stands. Whatever
- * else stops a queue (queue_reset, DEVICE_NEEDS_RESET, vdev_quiesce()) goes the same way.
+ * else stops a queue (queue_reset, DEVICE_NEEDS_RESET, vdev_hold()) goes the same way.
  */
 #ifndef VIRTIO_VDEV_H
 #define VIRTIO_VDEV_H
@@ -101,6 +101,7 @@ struct vdev_queue {
 	enum vdev_queue_state state;
 	bool is_resetting; /* queue_reset was written; reads 1 until stopped */
 	bool is_halting;   /* vdev_queue_halt() */
+	bool has_run;      /* since the driver enabled it: vq_setup.goes_on */
 	gpa_t desc, driver, device;
 	uint16_t next; /* where to start, and where it stopped (vq_setup) */
 	void *log;     /* vq_setup */
@@ -126,7 +127,7 @@ struct vdev {
 	uint8_t status;    /* VIRTIO_CONFIG_S_*, as the driver reads it */
 	bool is_resetting; /* the driver wrote 0 and still reads another value */
 	bool is_finishing; /* ... all queues have stopped, one thread ends it */
-	bool is_quiesced;  /* no queue starts any more */
+	unsigned holds;    /* enum vdev_hold: why no queue runs; 0: they may */
 	bool owes_irq;     /* whoever unlocks next raises the configuration interrupt */
 	uint8_t generation;
 	struct vdev_queue q[VDEV_MAX_QUEUES];
@@ -191,14 +192,31 @@ void vdev_queue_set_dirty(struct vdev *d, uint16_t idx, const struct dirty_log *
 /* Other guest RAM from now on. All queues are off. */
 void vdev_set_mem(struct vdev *d, struct gmem *mem);
 
-/* Machine stop or unplug: stop all queues as a reset would, without the driver; none starts again.
+/*
+ * Why no queue of a device runs, whatever its driver set. All stop as for a reset, but the driver
+ * sees nothing of it; when nothing holds them any more, each that the driver has enabled goes on
+ * where it was, or begins.
  */
-void vdev_quiesce(struct vdev *d);
+enum vdev_hold {
+	VDEV_HOLD_OWNER = 1, /* the machine is suspended */
+	VDEV_HOLD_BUS = 2,   /* the device may not reach memory: vdev_set_master() */
+	VDEV_HOLD_END = 4,   /* machine stop or unplug: for good */
+};
+void vdev_hold(struct vdev *d, enum vdev_hold why);
+void vdev_let_go(struct vdev *d, enum vdev_hold why);
+/* None runs, and no reset is pending. */
 bool vdev_is_quiet(struct vdev *d);
+
+/*
+ * May the device reach memory? At first it may. Taking that away ends DRIVER_OK too: whoever gives
+ * it back may be the driver of another kernel, which does not know the rings that are still there.
+ * A driver that does sets DRIVER_OK again, and the queues go on where they were.
+ */
+void vdev_set_master(struct vdev *d, bool may);
 
 /* --- upcalls of bodies; any thread --- */
 void vdev_queue_stopped(struct vdev *d, uint16_t idx);
-/* The same for a body that knows where another would go on: vq_next(). */
+/* The same for a body that knows where it, or another, would go on: vq_next(). */
 void vdev_queue_stopped_at(struct vdev *d, uint16_t idx, uint16_t next);
 /* The configuration space changed: generation + interrupt. */
 void vdev_config_changed(struct vdev *d);

@@ -238,6 +238,14 @@ void pci_func_set_intx(struct pci_func *f, bool level)
 	mutex_unlock(&f->lock);
 }
 
+bool pci_func_is_master(struct pci_func *f)
+{
+	mutex_lock_shared(&f->lock);
+	bool is_master = pci_get(f, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
+	mutex_unlock_shared(&f->lock);
+	return is_master;
+}
+
 /* --- plug --- */
 
 int pci_func_plug(struct pci_func *f, const struct pci_host *host, uint16_t bdf,
@@ -362,9 +370,12 @@ void pci_func_config_write(struct pci_func *f, uint16_t off, const void *data, u
 	uint32_t command = pci_get(f, PCI_COMMAND, 2);
 	pci_apply_masks(f, off, data, len);
 	bool has_changed = pci_act_locked(f, off, len, command);
+	bool is_other_master = (pci_get(f, PCI_COMMAND, 2) ^ command) & PCI_COMMAND_MASTER;
 	mutex_unlock(&f->lock);
 	if (has_changed && f->ops && f->ops->irq_mode_changed)
 		f->ops->irq_mode_changed(f);
+	if (is_other_master && f->ops && f->ops->master_changed)
+		f->ops->master_changed(f);
 	if (off >= PCI_HEADER_BYTES && f->ops && f->ops->config_written)
 		f->ops->config_written(f, off, len);
 }

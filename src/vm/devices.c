@@ -414,7 +414,7 @@ static void vdevs_wait_quiet(struct vdev *d)
 void vm_vdevs_undo(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->nr_vdevs; i++)
-		vdev_quiesce(virtio_pci_vdev(vm->vdevs[i]));
+		vdev_hold(virtio_pci_vdev(vm->vdevs[i]), VDEV_HOLD_END);
 	while (vm->nr_vdevs) {
 		struct virtio_pci *v = vm->vdevs[--vm->nr_vdevs];
 		vdevs_wait_quiet(virtio_pci_vdev(v));

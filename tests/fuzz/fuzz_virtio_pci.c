@@ -95,7 +95,7 @@ static void stop_queues(void)
 
 static void machine_fini(void)
 {
-	vdev_quiesce(&m.fake.dev);
+	vdev_hold(&m.fake.dev, VDEV_HOLD_END);
 	stop_queues();
 	BUG_ON(!vdev_is_quiet(&m.fake.dev));
 	pci_func_unplug(m.func);

@@ -59,10 +59,17 @@ static enum verdict victim(struct probe *p, struct saved *s)
 	return PASS;
 }
 
-/* Back again, the device must be as it was: its queue still runs. */
-static enum verdict back_and_serving(struct probe *p, const struct saved *s)
+/* Where it was kept from memory meanwhile, the device waits for its driver. */
+static void restore_device(const struct probe *p, const struct saved *s)
 {
 	restore(s);
+	virtio_add_status(&p->dev, VSTATUS_DRIVER_OK);
+}
+
+/* Back again, the device must be as it was: its queue goes on. */
+static enum verdict back_and_serving(struct probe *p, const struct saved *s)
+{
+	restore_device(p, s);
 	struct saved now = save(s->dev);
 	for (unsigned i = 0; i < 16; i++)
 		if (i != 1 && i != 3) /* status and BIST may say other things */
@@ -207,7 +214,7 @@ static enum verdict bar_under_io(uint64_t arg)
 		mmio_write16(p.ring.notify, 0);
 		port_write32(s.dev, PCI_COMMAND, i & 1 ? 0 : PCI_COMMAND_MEMORY);
 		mmio_write16(p.ring.notify, 0);
-		restore(&s);
+		restore_device(&p, &s);
 		ring_kick_always(&p.ring);
 		while (ring_take(&p.ring, &written) >= 0)
 			;
@@ -231,7 +238,7 @@ static enum verdict command_under_io(uint64_t arg)
 		ring_kick_always(&p.ring);
 		port_write32(s.dev, PCI_COMMAND, command | 0xffff0000);
 	}
-	restore(&s);
+	restore_device(&p, &s);
 	ring_kick_always(&p.ring);
 	while (ring_take_wait(&p.ring, &written, 20) >= 0)
 		;

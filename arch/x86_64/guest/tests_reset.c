@@ -2,6 +2,7 @@
  * tests_reset.c - resets at any moment: nothing is written after a reset is complete, and the
  * device comes back as often as it is asked.
  */
+#include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
 #include "acpi.h"
 #include "blk.h"
@@ -10,12 +11,16 @@
 #include "cpu.h"
 #include "io.h"
 #include "mem.h"
+#include "pci.h"
 #include "probe.h"
 
 #define CANARY       0xc3
 #define FLIGHT       16     /* requests under way */
 #define FLIGHT_BYTES 65536u /* each */
 #define QUIET_US     3000   /* how long to watch for late writes */
+#define DEAF_MS      20     /* without an answer, a device has stopped */
+#define PATIENCE_MS  2000
+#define MAX_ANSWERS  1000
 
 struct flight {
 	struct virtio_blk_outhdr headers[FLIGHT];
@@ -263,6 +268,103 @@ static enum verdict reset_storm(void)
 	return PASS;
 }
 
+static void set_master(const struct probe *p, bool may)
+{
+	pci_write16(p->dev.pci, PCI_COMMAND,
+		    (uint16_t)(PCI_COMMAND_MEMORY | (may ? PCI_COMMAND_MASTER : 0)));
+}
+
+/* The device stops in its own time: offer requests until one is not answered, which waits. */
+static enum verdict master_off(struct probe *p)
+{
+	uint32_t written = 0;
+	unsigned answers = 0;
+	set_master(p, false);
+	CHECK(!(virtio_status(&p->dev) & VSTATUS_DRIVER_OK));
+	do {
+		CHECK(answers++ < MAX_ANSWERS && probe_put(p, 0, false));
+		ring_kick_always(&p->ring);
+	} while (ring_take_wait(&p->ring, &written, DEAF_MS) >= 0);
+	return PASS;
+}
+
+/* With DRIVER_OK set anew, before or after, it goes on where it was. */
+static enum verdict master_off_and_on(struct probe *p, bool is_before)
+{
+	uint32_t written = 0;
+	CHECK_PASS(master_off(p));
+	if (is_before)
+		virtio_add_status(&p->dev, VSTATUS_DRIVER_OK);
+	set_master(p, true);
+	if (!is_before)
+		virtio_add_status(&p->dev, VSTATUS_DRIVER_OK);
+	int head = ring_take_wait(&p->ring, &written, PATIENCE_MS);
+	CHECK(head >= 0 && probe_is_good(p, head, written));
+	return probe_once(p, p->ring.has_indirect);
+}
+
+static enum verdict bus_master(void)
+{
+	for (unsigned i = 0; i < 30; i++) {
+		struct probe p;
+		heap_empty();
+		CHECK_PASS(probe_open(&p, i & 1 ? ~0ul : 0, (uint16_t)(4 << (i % 5))));
+		for (unsigned k = 0; k < i % 3; k++)
+			CHECK_PASS(probe_once(&p, false));
+		CHECK_PASS(master_off_and_on(&p, true));
+		CHECK_PASS(master_off_and_on(&p, false));
+		CHECK(virtio_reset(&p.dev));
+	}
+	return PASS;
+}
+
+/* Each request is done once, before, while or after the device may not reach memory. */
+static enum verdict bus_master_in_flight(void)
+{
+	struct probe p;
+	heap_empty();
+	CHECK_PASS(probe_open(&p, 0, 64));
+	for (unsigned i = 0; i < 100; i++) {
+		uint32_t written = 0;
+		for (unsigned k = 0; k < FLIGHT; k++)
+			CHECK(probe_put(&p, k, false));
+		ring_kick_always(&p.ring);
+		set_master(&p, false);
+		if (i & 1)
+			clock_delay_us(i * 10);
+		set_master(&p, true);
+		virtio_add_status(&p.dev, VSTATUS_DRIVER_OK);
+		for (unsigned k = 0; k < FLIGHT; k++) {
+			int head = ring_take_wait(&p.ring, &written, PATIENCE_MS);
+			CHECK(head >= 0 && probe_is_good(&p, head, written));
+		}
+		CHECK(ring_take(&p.ring, &written) < 0);
+	}
+	CHECK(virtio_reset(&p.dev));
+	return PASS;
+}
+
+/* As after kexec: the rings of the kernel before are still there when the bit comes back. */
+static enum verdict bus_master_by_another(void)
+{
+	struct probe p;
+	uint32_t written = 0;
+	for (unsigned i = 0; i < 10; i++) {
+		heap_empty();
+		CHECK_PASS(probe_open(&p, 0, 64));
+		CHECK_PASS(probe_once(&p, false));
+		CHECK_PASS(master_off(&p));
+		set_master(&p, true);
+		CHECK(ring_take_wait(&p.ring, &written, DEAF_MS) < 0);
+		CHECK(virtio_reset(&p.dev));
+		CHECK(ring_take_wait(&p.ring, &written, DEAF_MS) < 0);
+	}
+	CHECK_PASS(probe_open(&p, 0, 0));
+	CHECK_PASS(probe_once(&p, false));
+	CHECK(virtio_reset(&p.dev));
+	return PASS;
+}
+
 const struct test reset_tests[] = {
 	{ "resets.reactivate", reactivate },
 	{ "resets.reads-in-flight", reads_in_flight },
@@ -270,5 +372,8 @@ const struct test reset_tests[] = {
 	{ "resets.ring-in-flight", ring_in_flight },
 	{ "resets.doorbell-storm", doorbell_storm },
 	{ "resets.reset-storm", reset_storm },
+	{ "resets.bus-master", bus_master },
+	{ "resets.bus-master-in-flight", bus_master_in_flight },
+	{ "resets.bus-master-by-another", bus_master_by_another },
 	{ NULL, NULL },
 };

@@ -75,7 +75,7 @@ static void drive_destroy_stepping(struct drive *v)
 void drive_unplug(struct drive *v)
 {
 	if (v->dev) {
-		vdev_quiesce(v->dev);
+		vdev_hold(v->dev, VDEV_HOLD_END);
 		drive_until(v, vdev_is_quiet(v->dev));
 		if (v->destroy_waits)
 			drive_destroy_stepping(v);

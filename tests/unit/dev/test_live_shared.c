@@ -101,7 +101,7 @@ static void a_blocking_pipe_does_not_block_the_worker(void **state)
 	assert_int_equal(read(out[0], sink, sizeof(sink)), 3);
 	console_resize(d, 90, 30);
 	drive_until(&f->v, f->v.config_changes > 0);
-	vdev_quiesce(d);
+	vdev_hold(d, VDEV_HOLD_END);
 	drive_until(&f->v, vdev_is_quiet(d));
 	vdev_destroy(d);
 	f->v.dev = NULL;

@@ -66,7 +66,7 @@ int setup(void **state)
 int teardown(void **state)
 {
 	struct fixture *f = *state;
-	vdev_quiesce(&f->fake.dev);
+	vdev_hold(&f->fake.dev, VDEV_HOLD_END);
 	for (uint16_t i = 0; i < FAKE_QUEUES; i++)
 		if (f->fake.dev.q[i].state == VDEV_Q_STOPPING)
 			vdev_queue_stopped(&f->fake.dev, i);

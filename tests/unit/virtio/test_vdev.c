@@ -186,8 +186,8 @@ static void a_quiesced_device_stops_and_stays_so(void **state)
 	struct fixture *f = *state;
 	go_live(f, V1);
 	assert_false(vdev_is_quiet(f->d));
-	vdev_quiesce(f->d);
-	vdev_quiesce(f->d);
+	vdev_hold(f->d, VDEV_HOLD_END);
+	vdev_hold(f->d, VDEV_HOLD_END);
 	assert_int_equal(f->fake.stops[0], 1);
 	enable_queue(f, 2);
 	assert_int_equal(f->fake.starts[2], 0);
@@ -205,7 +205,7 @@ static void quiesce_meets_a_pending_reset(void **state)
 	struct fixture *f = *state;
 	go_live(f, V1);
 	vdev_set_status(f->d, 0);
-	vdev_quiesce(f->d);
+	vdev_hold(f->d, VDEV_HOLD_END);
 	vdev_queue_stopped(f->d, 0);
 	assert_false(vdev_is_quiet(f->d));
 	vdev_queue_stopped(f->d, 1);

@@ -218,6 +218,34 @@ static void one_queue_resets_by_its_register(void **state)
 	assert_int_equal(f->fake.starts[0], 2);
 }
 
+/* PCI 3.0 §6.2.2: bit 2 of the command register. */
+static void without_bus_mastering_nothing_runs(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f);
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY, 2);
+	assert_int_equal(f->fake.stops[0], 0);
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEMORY, 1);
+	assert_int_equal(f->fake.stops[0], 1);
+	assert_int_equal(get(f, R_STATUS, 1), LIVE & ~VIRTIO_CONFIG_S_DRIVER_OK);
+	vdev_queue_stopped_at(&f->fake.dev, 0, 3);
+	vdev_queue_stopped_at(&f->fake.dev, 1, 3);
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	assert_int_equal(f->fake.starts[0], 1);
+	put(f, R_STATUS, LIVE, 1);
+	assert_int_equal(f->fake.starts[0], 2);
+	assert_int_equal(f->fake.setup[0].next, 3);
+	config_put(f, PCI_COMMAND, 0, 2);
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	put(f, R_STATUS, LIVE, 1);
+	vdev_queue_stopped_at(&f->fake.dev, 0, 4);
+	assert_int_equal(f->fake.starts[0], 2);
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	assert_int_equal(f->fake.starts[0], 3);
+	vdev_queue_stopped_at(&f->fake.dev, 1, 4);
+	assert_int_equal(f->fake.starts[1], 3);
+}
+
 static void device_configuration_is_behind_its_part(void **state)
 {
 	struct fixture *f = *state;
@@ -316,6 +344,7 @@ int main(void)
 		T(queue_enable_takes_only_one),
 		T(a_driver_brings_it_up_and_resets_it),
 		T(one_queue_resets_by_its_register),
+		T(without_bus_mastering_nothing_runs),
 		T(device_configuration_is_behind_its_part),
 		T(doorbells_follow_the_bar),
 		T(kicks_that_reach_us_count_as_well),
