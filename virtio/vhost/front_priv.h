@@ -28,11 +28,13 @@ enum front_wish { FRONT_OFF, FRONT_RUN, FRONT_STOP };
 struct front_queue {
 	/* under lock; setup stands still while the wish is not FRONT_OFF */
 	enum front_wish wish;
+	bool has_begun; /* the wish to run has not been looked at yet */
 	struct vq_setup setup;
 	/* front thread */
 	bool is_begun;  /* some server had it since it was started: it may have left something */
 	bool is_live;   /* the server we are connected to has it */
 	bool is_logged; /* whoever had it last kept account of what is in flight */
+	bool is_left;   /* stopped by us alone: what is in flight is still to be done */
 	bool has_base;  /* a server stopped it in order: nothing is in flight, and ... */
 	uint16_t base;  /* ... it goes on here */
 	uint16_t seen;  /* where its results were when last looked at */

@@ -54,6 +54,7 @@ static int front_start(struct vdev *d, uint16_t idx, const struct vq_setup *s)
 	mutex_lock(&f->lock);
 	f->q[idx].setup = *s;
 	f->q[idx].wish = FRONT_RUN;
+	f->q[idx].has_begun = true;
 	mutex_unlock(&f->lock);
 	notifier_signal(&f->wake);
 	return 0;
@@ -128,11 +129,22 @@ static const struct vdev_ops front_ops = {
 
 /* --- the thread --- */
 
+/* A queue that goes on and that nobody stopped in order has requests that others began. */
+static void front_begin_locked(struct front_queue *q)
+{
+	q->has_begun = false;
+	q->is_begun = q->is_left && q->setup.goes_on;
+	q->is_logged &= q->is_begun;
+	q->is_left = false;
+}
+
 static void front_take_wishes(struct front *f, struct front_wishes *w)
 {
 	*w = (struct front_wishes){ 0 };
 	mutex_lock(&f->lock);
 	for (uint16_t i = 0; i < f->dev.nr_queues; i++) {
+		if (f->q[i].has_begun)
+			front_begin_locked(&f->q[i]);
 		w->q[i] = f->q[i].wish;
 		w->wants_stop |= w->q[i] == FRONT_STOP;
 	}

@@ -257,7 +257,8 @@ void front_ring_done(struct front *f, uint16_t idx)
 	uint16_t next = q->has_base ? q->base : ring_first_base(q);
 	if (ring_is_packed(q))
 		next ^= 0x8000;
-	q->is_begun = q->is_live = q->is_logged = q->has_base = false;
+	q->is_left = q->is_begun && !q->has_base;
+	q->is_begun = q->is_live = q->has_base = false;
 	mutex_lock(&f->lock);
 	q->wish = FRONT_OFF;
 	mutex_unlock(&f->lock);
