@@ -13,8 +13,10 @@ void console_follow_resets(struct console *con)
 	if (resets == con->seen_resets)
 		return;
 	con->seen_resets = resets;
-	for (unsigned i = 0; i < con->nr_ports; i++)
+	for (unsigned i = 0; i < con->nr_ports; i++) {
 		console_set_state(&con->ports[i], 0);
+		console_keep_uncut(&con->ports[i]);
+	}
 }
 
 static void console_config_read(struct vdev *d, uint32_t off, void *buf, uint32_t len)

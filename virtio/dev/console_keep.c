@@ -6,6 +6,7 @@
 
 #define KEEP_VERSION 1u
 #define KEEP_TELLING (1u << 31)
+#define KEEP_CUT     (1u << 16)
 
 static_assert(sizeof(struct console_keep) <= CONSOLE_KEEP_BYTES, "what the owner provides");
 
@@ -97,6 +98,23 @@ bool console_run_resumes(struct console_run *r, const struct vq *q)
 	if (!is_open)
 		console_run_end(r); /* given back, though that was not noted */
 	return is_open;
+}
+
+/* Who dies before this is noted has a successor that puts out some bytes twice. */
+void console_keep_cut(struct console_port *p, const struct vq *q)
+{
+	keep_store(&p->kept->out_cut, KEEP_CUT | vq_next(q));
+}
+
+bool console_keep_is_cut(const struct console_port *p, const struct vq *q)
+{
+	return p->kept->out.is_begun && p->kept->out_cut == (KEEP_CUT | vq_next(q)) &&
+	       !vq_has_backlog(q);
+}
+
+void console_keep_uncut(struct console_port *p)
+{
+	keep_store(&p->kept->out_cut, 0);
 }
 
 uint32_t console_run_progress(const struct console_run *r, int fd, uint32_t max)

@@ -109,11 +109,22 @@ void console_out_close(struct console_out *o)
 		reactor_cancel(o->reactor, &o->op);
 }
 
+/* Put out half-way when the queue stops: the rest is for whoever goes on with it. */
+static bool console_tx_is_cut(const struct console_port *p)
+{
+	return p->out.is_closing && p->out.nr && !p->is_out_old;
+}
+
 static void console_tx_finished(struct console_out *o)
 {
 	struct console_port *p = container_of(o, struct console_port, out);
 	struct vq_chain *c = p->out_chain;
 	p->out_chain = NULL;
+	if (console_tx_is_cut(p)) {
+		vq_unpop(p->tx.q, c);
+		console_keep_cut(p, p->tx.q);
+		return;
+	}
 	vq_push(p->tx.q, c, 0);
 	vq_signal(p->tx.q); /* before the next begins: there is one account for both */
 	console_run_end(&p->kept->out);
@@ -131,6 +142,7 @@ static void console_tx_begin(struct console_port *p, struct vq_chain *c)
 	} else {
 		console_run_begin(run, has_place ? p->out.fd : -1);
 	}
+	console_keep_uncut(p);
 	p->resumes_out = false;
 	p->out_chain = c;
 	console_out_start(&p->out, c->iov, c->nr_out, done);
@@ -143,6 +155,7 @@ int console_tx_serve(struct vworker_queue *wq, struct vq *q)
 	for (unsigned budget = VQ_BATCH; budget; budget--) {
 		if (p->out_chain)
 			return -ENOBUFS; /* until it is pushed */
+		p->is_out_old = vq_has_backlog(q);
 		int got = vq_pop(q, &c);
 		if (got <= 0)
 			return got;
@@ -160,7 +173,7 @@ void console_tx_started(struct vworker_queue *wq)
 	struct console_port *p = container_of(wq, struct console_port, tx);
 	console_follow_resets(p->con);
 	p->out.is_closing = false;
-	p->resumes_out = console_run_resumes(&p->kept->out, wq->q);
+	p->resumes_out = console_keep_is_cut(p, wq->q) || console_run_resumes(&p->kept->out, wq->q);
 }
 
 void console_tx_stopping(struct vworker_queue *wq)

@@ -35,7 +35,7 @@ struct console_out {
 	unsigned nr;
 	struct iovec byte;
 	bool is_busy;
-	bool is_closing; /* write no more: what is left is dropped */
+	bool is_closing; /* write no more */
 	void (*finished)(struct console_out *o);
 };
 
@@ -72,7 +72,8 @@ struct console_keep {
 	uint32_t telling; /* the message that is being handed to the driver; 0: none */
 	struct console_kept_port {
 		uint32_t state;
-		uint32_t unused;
+		/* where the queue goes on whose next request @out tells of; 0: it is in flight */
+		uint32_t out_cut;
 		struct console_run out, in;
 	} ports[CONSOLE_MAX_PORTS];
 };
@@ -91,6 +92,7 @@ struct console_port {
 	bool is_at_end;   /* of the input */
 	struct console_out out;
 	struct vq_chain *out_chain;
+	bool is_out_old;              /* a predecessor took it, so it cannot be put back */
 	bool resumes_out, resumes_in; /* the next request is one that a predecessor had begun */
 };
 
@@ -174,6 +176,11 @@ void console_run_lose_place(struct console_run *r);
 void console_run_end(struct console_run *r);
 /* Queue @q starts: is its first request the one that a predecessor had begun? */
 bool console_run_resumes(struct console_run *r, const struct vq *q);
+/* Output stops in the middle of the request that queue @q takes next, as far as its run tells. */
+void console_keep_cut(struct console_port *p, const struct vq *q);
+/* The queue starts: is that the request it begins with? */
+bool console_keep_is_cut(const struct console_port *p, const struct vq *q);
+void console_keep_uncut(struct console_port *p);
 /* How much of a request of @max bytes a predecessor has moved from or to @fd. */
 uint32_t console_run_progress(const struct console_run *r, int fd, uint32_t max);
 

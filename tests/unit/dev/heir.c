@@ -25,6 +25,11 @@ void heir_clear_logs(void)
 	memset(logs, 0, sizeof(logs));
 }
 
+void heir_set_log(struct term *f, uint16_t q)
+{
+	vdev_queue_set_log(f->v.dev, q, logs[q], LOG_BYTES);
+}
+
 void heir_attach(struct term *f, const struct console_port_config *p, unsigned nr)
 {
 	struct vdev *d;
@@ -37,7 +42,7 @@ void heir_attach(struct term *f, const struct console_port_config *p, unsigned n
 	drive_attach(&f->v, d);
 	vdev_set_status(d, 0); /* a frontend's hello */
 	for (uint16_t i = 0; i < f->v.nr_queues; i++)
-		vdev_queue_set_log(d, i, logs[i], LOG_BYTES);
+		heir_set_log(f, i);
 }
 
 void heir_up(struct term *f, const struct console_port_config *p, unsigned nr)

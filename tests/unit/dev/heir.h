@@ -35,5 +35,7 @@ void heir_killed(struct term *f);
 void heir_had_taken(uint16_t q, uint16_t head);
 /* The accounts are empty, as after a reset. */
 void heir_clear_logs(void);
+/* Queue @q, which does not run, keeps its account. */
+void heir_set_log(struct term *f, uint16_t q);
 
 #endif

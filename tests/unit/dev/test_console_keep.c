@@ -397,6 +397,68 @@ static void progress_is_what_the_place_tells(void **state)
 	(void)close(fd);
 }
 
+/* Stopped in order half-way, then the process ends: the next one goes on with the next byte. */
+static void what_was_held_half_way_goes_on(void **state)
+{
+	struct term *f = *state;
+	const struct console_port_config p = { .in_fd = -1,
+					       .out_fd = f->out[1],
+					       .is_console = true };
+	const uint32_t len = 300000;
+	uint8_t *got = malloc(len);
+	uint32_t n = 0;
+	heir_up(f, &p, 1);
+	for (uint32_t i = 0; i < len; i++)
+		f->v.ram[TERM_DATA + i] = (uint8_t)(i * 7 + i / 1000);
+	term_send(f, TERM_DATA, len);
+	for (unsigned i = 0; i < 1000 && n < len; i++) {
+		fake_passes(3);
+		vdev_hold(f->v.dev, VDEV_HOLD_OWNER);
+		drive_until(&f->v, vdev_is_quiet(f->v.dev));
+		heir_killed(f);
+		ssize_t k = read(f->out[0], got + n, 4096);
+		n += k > 0 ? (uint32_t)k : 0;
+	}
+	assert_int_equal(n, len);
+	assert_memory_equal(got, f->v.ram + TERM_DATA, len);
+	(void)drive_wait(&f->v, TERM_TX, NULL);
+	assert_true(term_nothing_used(f, TERM_TX));
+	assert_int_equal(read(f->out[0], got, 1), -1);
+	free(got);
+}
+
+/* The driver has begun the queue anew since: its next request is another one. */
+static void a_reset_ends_what_was_half_way(void **state)
+{
+	struct term *f = *state;
+	const struct console_port_config p = { .in_fd = -1,
+					       .out_fd = f->out[1],
+					       .is_console = true };
+	char sink[65536];
+	heir_up(f, &p, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		term_send(f, TERM_DATA, 300000);
+		fake_passes(3);
+		vdev_hold(f->v.dev, VDEV_HOLD_OWNER);
+		drive_until(&f->v, vdev_is_quiet(f->v.dev));
+		assert_int_not_equal(heir_keep.k.ports[0].out_cut, 0);
+		drive_reset(&f->v);
+		vdev_let_go(f->v.dev, VDEV_HOLD_OWNER);
+		while (read(f->out[0], sink, sizeof(sink)) > 0)
+			;
+		heir_clear_logs();
+		for (uint16_t q = 0; q < f->v.nr_queues; q++)
+			heir_set_log(f, q);
+		drive_up(&f->v, ~0ull);
+		f->v.ram[TERM_DATA] = 'x';
+		term_send(f, TERM_DATA, 1);
+		(void)drive_wait(&f->v, TERM_TX, NULL);
+		assert_int_equal(read(f->out[0], sink, sizeof(sink)), 1);
+		assert_int_equal(sink[0], 'x');
+		f->v.ram[TERM_DATA] = 0;
+	}
+}
+
 /* Left by a program of another version, or by nobody. */
 static void an_unknown_layout_is_begun_anew(void **state)
 {
@@ -427,6 +489,8 @@ int main(void)
 		T(input_that_was_noted_arrives),
 		T(a_successor_can_be_stopped),
 		T(progress_is_what_the_place_tells),
+		T(what_was_held_half_way_goes_on),
+		T(a_reset_ends_what_was_half_way),
 		T(an_unknown_layout_is_begun_anew),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,6 +142,36 @@ static void a_reset_does_not_wait_for_a_reader(void **state)
 	(void)drive_wait(&f->v, TERM_TX, NULL);
 }
 
+/* Stopped by others in the midst of a request, it goes on with the next byte. */
+static void output_that_is_held_goes_on(void **state)
+{
+	struct term *f = *state;
+	const uint32_t len = 300000;
+	uint8_t *got = malloc(len + 8192);
+	uint32_t n = 0;
+	term_up_single(f);
+	for (uint32_t i = 0; i < len; i++)
+		f->v.ram[TERM_DATA + i] = (uint8_t)(i * 7 + i / 1000);
+	term_send(f, TERM_DATA, len);
+	term_send(f, TERM_DATA, 1);
+	for (unsigned i = 0; i < 1000 && n <= len; i++) {
+		fake_passes(i % 4);
+		vdev_hold(f->v.dev, VDEV_HOLD_OWNER);
+		drive_until(&f->v, vdev_is_quiet(f->v.dev));
+		assert_true(n > len - 65536 || term_nothing_used(f, TERM_TX));
+		ssize_t k = read(f->out[0], got + n, i % 3 ? 4096 : 1);
+		n += k > 0 ? (uint32_t)k : 0;
+		fake_passes(3);
+		vdev_let_go(f->v.dev, VDEV_HOLD_OWNER);
+	}
+	assert_int_equal(n, len + 1);
+	assert_memory_equal(got, f->v.ram + TERM_DATA, len);
+	(void)drive_wait(&f->v, TERM_TX, NULL);
+	(void)drive_wait(&f->v, TERM_TX, NULL);
+	assert_true(term_nothing_used(f, TERM_TX));
+	free(got);
+}
+
 static bool only_single_bytes(const struct fake_op *o, int32_t *res, uint64_t *max)
 {
 	(void)res;
@@ -294,6 +324,7 @@ int main(void)
 		T(output_comes_out_in_order),
 		T(slow_output_keeps_everything_and_blocks_nobody),
 		T(a_reset_does_not_wait_for_a_reader),
+		T(output_that_is_held_goes_on),
 		T(a_terminal_of_somebody_else),
 		T(a_pseudo_terminal_of_our_own),
 		T(output_that_fails_is_dropped),
