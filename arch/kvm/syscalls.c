@@ -4,6 +4,7 @@
 
 static const struct syscall_rule vcpu_rules[] = {
 	SYSCALL_IF(ioctl, 1, KVM_RUN),
+	SYSCALL_IF(ioctl, 1, KVM_KVMCLOCK_CTRL),
 	/* where it was, for the message about a crash */
 	SYSCALL_IF(ioctl, 1, KVM_GET_REGS),
 	SYSCALL_IF(ioctl, 1, KVM_GET_SREGS),

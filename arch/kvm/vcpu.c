@@ -71,6 +71,12 @@ void vcpu_request_stop(struct vcpu *c)
 	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 }
 
+void vcpu_resumed(struct vcpu *c)
+{
+	/* refused where the guest has no kvmclock, and then there is nothing to tell */
+	(void)ioctl(c->fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 /* Was a stop asked for? Takes the request. */
 static bool vcpu_take_stop(struct vcpu *c)
 {

@@ -82,6 +82,12 @@ void vcpu_destroy(struct vcpu *c);
  */
 enum vcpu_exit vcpu_run(struct vcpu *c, struct bus *pio, struct bus *mmio);
 
+/*
+ * It stood still for a while, by nobody's fault in the guest: its watchdogs are to know. Before the
+ * next vcpu_run().
+ */
+void vcpu_resumed(struct vcpu *c);
+
 /* Make vcpu_run() return. Any thread; follow with thread_signal() to the vCPU's thread. */
 void vcpu_request_stop(struct vcpu *c);
 

@@ -27,7 +27,8 @@ int cmd_run(int argc, char **argv);
 int cmd_device(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
-int cmd_powerbtn(int argc, char **argv);
+/* "suspend", "resume" and "powerbtn", as argv[0] says. */
+int cmd_plain(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_disk(int argc, char **argv);
 /* Parts of "device"; argv[0] is "device". */

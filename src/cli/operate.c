@@ -81,7 +81,7 @@ static int operate_each(const struct operate_args *a, int first, bool until_end,
 	return status;
 }
 
-/* --- stop, powerbtn --- */
+/* --- stop, suspend, resume, powerbtn --- */
 
 static json_t *make_plain(const struct operate_args *a)
 {
@@ -95,7 +95,7 @@ int cmd_stop(int argc, char **argv)
 	return status ? status : operate_each(&a, 0, true, make_plain);
 }
 
-int cmd_powerbtn(int argc, char **argv)
+int cmd_plain(int argc, char **argv)
 {
 	struct operate_args a = { .command = argv[0] };
 	int status = operate_parse(&a, 0, argc, argv);

@@ -76,6 +76,32 @@ static json_t *request_powerbtn(struct vm *vm, json_t *request, struct control_f
 	return control_ok(json_object());
 }
 
+/* The state that a suspending led to. */
+static json_t *request_suspended(const struct vm *vm)
+{
+	if (vm->suspend.state == VM_SUSPENDED)
+		return control_ok(json_object());
+	return control_error("failed", "the VM goes on: %s",
+			     vm->suspend.why[0] ? vm->suspend.why : "it was resumed meanwhile");
+}
+
+static json_t *request_suspend(struct vm *vm, json_t *request, struct control_fds *fds)
+{
+	(void)request;
+	int err = vm_suspend(vm, &fds->later);
+	if (err)
+		return control_error("failed", "%s", strerror(-err));
+	return fds->later >= 0 ? NULL : request_suspended(vm);
+}
+
+static json_t *request_resume(struct vm *vm, json_t *request, struct control_fds *fds)
+{
+	(void)fds;
+	(void)request;
+	vm_resume(vm);
+	return control_ok(json_object());
+}
+
 /* A number, or text with a unit. */
 static bool request_bytes(const json_t *v, uint64_t *out)
 {
@@ -175,10 +201,8 @@ static json_t *request_restart(struct vm *vm, json_t *request, struct control_fd
 	return request_done(name, err);
 }
 
-/* Of request_try(): the only one that takes its time. */
-static json_t *request_finish(void *ctx, json_t *request, int trial)
+static json_t *request_tried(struct vm *vm, json_t *request, int trial)
 {
-	struct vm *vm = ctx;
 	const char *name = json_string_value(json_object_get(request, "device"));
 	char why[VM_WHY_BYTES] = "";
 	int dev = vm_find_device(vm, name);
@@ -186,6 +210,13 @@ static json_t *request_finish(void *ctx, json_t *request, int trial)
 	int err = vm->device_ops[dev]->judge(vm, (unsigned)dev, trial, why);
 	return request_upgraded(name, json_string_value(json_object_get(request, "binary")), err,
 				why);
+}
+
+/* Of the two that take their time. */
+static json_t *request_finish(void *ctx, json_t *request, int later)
+{
+	bool is_suspend = !strcmp(json_string_value(json_object_get(request, "do")), "suspend");
+	return is_suspend ? request_suspended(ctx) : request_tried(ctx, request, later);
 }
 
 /* A member of a request that is not known is refused: better than one that has no effect. */
@@ -197,6 +228,8 @@ static const struct control_request {
 	{ "status", { NULL }, request_status },
 	{ "devices", { NULL }, request_devices },
 	{ "stop", { NULL }, request_stop },
+	{ "suspend", { NULL }, request_suspend },
+	{ "resume", { NULL }, request_resume },
 	{ "powerbtn", { NULL }, request_powerbtn },
 	{ "resize", { "device", "bytes", "shrink" }, request_resize },
 	{ "limit", { "device", "bps", "iops" }, request_limit },

@@ -174,10 +174,10 @@ json_t *vm_describe_devices(struct vm *vm)
 json_t *vm_describe(struct vm *vm)
 {
 	uint64_t up_ms = (clock_ns() - vm->started_ns) / (1000 * 1000);
-	return json_pack("{s:s, s:I, s:i, s:s, s:i, s:I, s:o}", "state", "running", "uptime_ms",
-			 (json_int_t)up_ms, "process", (int)getpid(), "version", VMM_VERSION,
-			 "vcpus", (int)vm->c->nr_cpus, "memory_bytes", (json_int_t)vm->c->ram_bytes,
-			 "devices", vm_describe_devices(vm));
+	return json_pack("{s:s, s:I, s:i, s:s, s:i, s:I, s:o}", "state", vm_state_name(vm),
+			 "uptime_ms", (json_int_t)up_ms, "process", (int)getpid(), "version",
+			 VMM_VERSION, "vcpus", (int)vm->c->nr_cpus, "memory_bytes",
+			 (json_int_t)vm->c->ram_bytes, "devices", vm_describe_devices(vm));
 }
 
 /* --- on standard output --- */

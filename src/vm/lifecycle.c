@@ -64,7 +64,9 @@ static void cpu_thread(void *arg)
 	while (sem_wait(&vm->go))
 		BUG_ON(errno != EINTR);
 	vm_confine_cpu(vm);
-	cpu->exit = vcpu_run(cpu->vcpu, vm->pio, vm->mmio);
+	while ((cpu->exit = vcpu_run(cpu->vcpu, vm->pio, vm->mmio)) == VCPU_STOPPED &&
+	       vm_cpu_park(vm))
+		vcpu_resumed(cpu->vcpu);
 	switch (cpu->exit) {
 	case VCPU_STOPPED:
 		break;
@@ -126,8 +128,7 @@ static void cpus_let_go(struct vm *vm)
 	vm->is_let_go = true;
 }
 
-/* Every request first, then every join: the vCPUs wind down side by side. */
-static void cpus_stop(struct vm *vm)
+void vm_cpus_interrupt(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->c->nr_cpus; i++) {
 		if (!vm->cpus[i].thread)
@@ -135,6 +136,13 @@ static void cpus_stop(struct vm *vm)
 		vcpu_request_stop(vm->cpus[i].vcpu);
 		thread_signal(vm->cpus[i].thread);
 	}
+}
+
+/* Every request first, then every join: the vCPUs wind down side by side. */
+static void cpus_stop(struct vm *vm)
+{
+	vm_cpus_unpark(vm);
+	vm_cpus_interrupt(vm);
 	cpus_let_go(vm); /* those that have not begun see the request */
 	for (unsigned i = 0; i < vm->c->nr_cpus; i++) {
 		thread_join(vm->cpus[i].thread);
@@ -175,12 +183,13 @@ static unsigned control_wait(struct vm *vm)
 		struct pollfd p[3] = { { vm->wake.fd, POLLIN, 0 },
 				       { vm->signal_fd, POLLIN, 0 },
 				       { vm->control ? control_fd(vm->control) : -1, POLLIN, 0 } };
-		if (poll(p, 3, -1) < 0)
+		if (poll(p, 3, vm_suspend_wait_ms(vm)) < 0)
 			continue; /* EINTR; nothing else can happen to good descriptors */
 		if (p[2].revents)
 			control_run(vm->control);
 		(void)notifier_consume(&vm->wake); /* the events say what it was */
 		control_take_signals(vm);
+		vm_suspend_step(vm);
 	}
 }
 

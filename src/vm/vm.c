@@ -29,6 +29,7 @@ static const struct vm_stage vm_stages[] = {
 	{ "boot", vm_boot_check, vm_boot_undo },
 	{ "zygote", vm_zygote_build, vm_zygote_undo },
 	{ "signals", vm_signals_build, vm_signals_undo },
+	{ "suspend", vm_suspend_build, vm_suspend_undo },
 	{ "control", vm_control_build, vm_control_undo },
 	{ "memory", vm_memory_build, vm_memory_undo },
 	{ "hypervisor", vm_hypervisor_build, vm_hypervisor_undo },

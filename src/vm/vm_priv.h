@@ -25,6 +25,8 @@
 #include "iouring/afile.h"
 #include "listen.h"
 #include "mem/gmem.h"
+#include "sync/condvar.h"
+#include "sync/mutex.h"
 #include "sync/notifier.h"
 #include "sync/thread.h"
 #include "device_ops.h"
@@ -68,6 +70,24 @@ struct vm_child {
 
 struct vm_extra;
 
+enum vm_state { VM_RUNS, VM_SUSPENDING, VM_SUSPENDED };
+
+/* suspend.c */
+struct vm_suspend {
+	/* control thread */
+	enum vm_state state;
+	bool holds_devices;
+	int done_fd;       /* eventfd, signalled at the end of the suspending; -1: it is over */
+	uint64_t until_ns; /* when the suspending is given up (clock_ns()) */
+	char why[96];      /* why it was given up; empty: it was not */
+	/* under lock, with changed */
+	struct mutex lock;
+	struct condvar changed;
+	unsigned nr_parked; /* vCPUs */
+	bool is_wanted;     /* vCPUs that stop are to wait, ... */
+	bool is_over;       /* ... to end */
+};
+
 struct vm {
 	/* immutable */
 	const struct vm_config *c;
@@ -102,6 +122,7 @@ struct vm {
 	struct vm_cpu *cpus;
 	sem_t go; /* one for each vCPU: its thread waits until all is confined */
 	bool is_let_go, has_run;
+	struct vm_suspend suspend;
 	uint64_t ordered_bytes[VM_MAX_DISKS]; /* sizes of images that were resized; 0: not */
 	/* the zygote's: what main ordered */
 	struct blk_limits ordered_limits[VM_MAX_DISKS];
@@ -251,7 +272,30 @@ enum vm_status vm_signals_build(struct vm *vm);
 void vm_signals_undo(struct vm *vm);
 enum vm_status vm_cpus_build(struct vm *vm);
 void vm_cpus_undo(struct vm *vm);
+/* Have all vCPUs stop; what they do then, they ask vm_cpu_park(). */
+void vm_cpus_interrupt(struct vm *vm);
 /* Let the vCPUs run until something ends the VM; returns with them all stopped. */
 enum vm_status vm_cpus_run(struct vm *vm);
+
+/* suspend.c: control thread but for vm_cpu_park() */
+#define VM_SUSPEND_WAIT_S 30 /* for what is in flight; then the VM goes on */
+enum vm_status vm_suspend_build(struct vm *vm);
+void vm_suspend_undo(struct vm *vm);
+/* "running", "suspending" or "suspended" */
+const char *vm_state_name(const struct vm *vm);
+/*
+ * Have the VM stand still. *later: a descriptor of the caller's that is readable when that has come
+ * to an end, whatever it is; -1: it stands already. Negative errno: no descriptor to be had.
+ */
+MUST_CHECK int vm_suspend(struct vm *vm, int *later);
+/* Go on, also from half-way. */
+void vm_resume(struct vm *vm);
+/* Do what there is to do, from the control loop; how long it may sleep (-1: any time). */
+void vm_suspend_step(struct vm *vm);
+int vm_suspend_wait_ms(const struct vm *vm);
+/* A vCPU has stopped: wait as long as the VM stands still. False: it is to end. */
+bool vm_cpu_park(struct vm *vm);
+/* All vCPUs are to end. */
+void vm_cpus_unpark(struct vm *vm);
 
 #endif

@@ -102,6 +102,43 @@ def power_button(bench):
         equal(vm.wait(), 0, "status of a guest that powers off when it is pressed")
 
 
+def suspend(bench):
+    path = bench.work / "s"
+    with machine(bench) as vm, Client(path) as client, Client(path) as other:
+        command(bench, "resume", path)  # it runs
+        for _ in range(20):
+            command(bench, "suspend", path)
+            equal(client.result("status")["state"], "suspended", "state")
+            within("suspended, up", command(bench, "status", path), "vmm status")
+            cpus = vcpu_clocks(vm)
+            command(bench, "suspend", path)  # it stands
+            command(bench, "powerbtn", path)
+            command(bench, "disk", "resize", 0, "20M", path)
+            equal(vcpu_clocks(vm), cpus, "CPU time of suspended vCPUs")
+            command(bench, "resume", path)
+            equal(client.result("status")["state"], "running", "state")
+        for one in (client, other):
+            one.say(b'{"do":"suspend"}\n')  # both hear of the same end
+        equal((client.hear()["ok"], other.hear()["ok"]), (True, True), "two that suspend")
+        client.refused("bad-request", "suspend", device="block0")
+        command(bench, "stop", path)
+        equal(vm.wait(), 0, "status of a machine that was stopped while it stood still")
+    with machine(bench) as vm:
+        command(bench, "suspend", path)
+        equal(vm.stop(signal.SIGTERM), 0, "status after SIGTERM")
+    with bench.start("-s", str(path), test="power-button") as vm:
+        equal(vm.wait_for(b"waiting for the power button"), True, "the guest runs")
+        command(bench, "suspend", path)
+        command(bench, "powerbtn", path)  # it hears of it later
+        command(bench, "resume", path)
+        equal(vm.wait(), 0, "status of a guest whose button was pressed while it was suspended")
+
+
+def vcpu_clocks(vm):
+    tasks = [vm.proc / "task" / str(number) for name, number in vm.threads().items() if name.startswith("vcpu")]
+    return [(task / "schedstat").read_text().split()[0] for task in tasks]
+
+
 def resize(bench):
     path, image = bench.work / "s", bench.work / "disk"
     with machine(bench, "--block", "format=null,size=1G", "--block", f"path={bench.file('ro', MIB)},ro"):
@@ -297,6 +334,7 @@ def restart_of_a_server(bench):
 
 def command_lines(bench):
     for words in (("stop",), ("status",), ("status", "a", "b"), ("status", "--shrink", "a"), ("powerbtn",),
+                  ("suspend",), ("resume", "--json", "s"),
                   ("disk",), ("disk", "shrink", "0"), ("disk", "resize"), ("disk", "resize", "x", "1G", "s"),
                   ("disk", "resize", "0", "1G"), ("disk", "limit", "0"), ("device", "list"),
                   ("device", "restart", "block0"), ("device", "restart", "a", "b", "c"), ("stop", "--now", "s"),
@@ -385,7 +423,7 @@ def spammed(bench):
         greedy.socket.close()
 
 
-CASES = (status, choices, stop, stop_by_hand, power_button, resize, limits, restart, trial, upgrade,
+CASES = (status, choices, stop, stop_by_hand, power_button, suspend, resize, limits, restart, trial, upgrade,
          restart_of_a_server, command_lines, full_output, path_in_use,
          hostile, spammed)  # fmt: skip
 

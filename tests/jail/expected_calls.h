@@ -130,6 +130,7 @@ static const struct expected_call {
 	{ MAINS, SYSCALL_IF(ioctl, 1, TIOCGWINSZ) },
 	/* KVM: the guest runs, nothing is made */
 	{ MAINS | R_(VCPU), SYSCALL_IF(ioctl, 1, KVM_RUN) },
+	{ MAINS | R_(VCPU), SYSCALL_IF(ioctl, 1, KVM_KVMCLOCK_CTRL) },
 	{ MAINS | R_(VCPU), SYSCALL_IF(ioctl, 1, KVM_GET_REGS) },
 	{ MAINS | R_(VCPU), SYSCALL_IF(ioctl, 1, KVM_GET_SREGS) },
 	{ MAINS | R_(VCPU), SYSCALL_IF(ioctl, 1, KVM_TRANSLATE) },

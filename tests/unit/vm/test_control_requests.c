@@ -125,6 +125,42 @@ static void stop_ends_the_vm(void **state)
 	assert_true(notifier_is_pending(&f->m->vm.wake));
 }
 
+/* The reply comes when the VM has come to rest: then both who asked get theirs. */
+static void who_suspends_waits_for_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = &f->m->vm;
+	assert_int_equal(vm_suspend_build(vm), VM_EXIT_OK);
+	f->m->c.nr_cpus = 0; /* all of them rest */
+	f->m->dev[MACHINE_RNG]->dev.q[0].state = VDEV_Q_RUNNING;
+	assert_int_equal(send(f->sock, "{\"do\":\"suspend\"}\n", 17, MSG_NOSIGNAL), 17);
+	settle(f);
+	vm_suspend_step(vm);
+	settle(f);
+	char byte;
+	assert_int_equal(recv(f->sock, &byte, 1, MSG_DONTWAIT), -1);
+	vdev_queue_stopped_at(&f->m->dev[MACHINE_RNG]->dev, 0, 0);
+	vm_suspend_step(vm);
+	json_t *o = hear(f);
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+	expect_ok(f, "{\"do\":\"suspend\"}"); /* at once */
+	expect_ok(f, "{\"do\":\"resume\"}");
+	expect_ok(f, "{\"do\":\"resume\"}");
+	f->m->dev[MACHINE_RNG]->dev.q[0].state = VDEV_Q_RUNNING;
+	assert_int_equal(send(f->sock, "{\"do\":\"suspend\"}\n", 17, MSG_NOSIGNAL), 17);
+	settle(f);
+	vm_resume(vm);
+	o = hear(f);
+	const json_t *e = json_object_get(o, "error");
+	assert_string_equal(json_string_value(json_object_get(e, "code")), "failed");
+	assert_string_equal(json_string_value(json_object_get(e, "text")),
+			    "the VM goes on: it was resumed meanwhile");
+	json_decref(o);
+	f->m->dev[MACHINE_RNG]->dev.q[0].state = VDEV_Q_OFF;
+	vm_suspend_undo(vm);
+}
+
 /* --- the power button --- */
 
 static unsigned sci;
@@ -416,6 +452,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(status_and_devices_describe),
 		T(stop_ends_the_vm),
+		T(who_suspends_waits_for_the_end),
 		T(the_power_button_is_the_guests_to_see),
 		T(a_size_is_a_number_or_text),
 		T(a_smaller_size_has_to_be_meant),
