@@ -3,8 +3,8 @@
 usage: python3 -m boot.debian VMM SERIES [SCENARIO…]
 
 One session of the emulated host per kernel series; when the host dies, the next one goes on where it was.  bzImage and vmlinux, one and two vCPUs: root on a read-write
-ext4 disk, files written with checksums, power-off; afterwards the disk is examined from outside.  Then every way
-to reset, and a triple fault.  VMM_BOOT_LOOPS boots each of the disks more often; every boot checks what the
+ext4 disk, files written with checksums, power-off; afterwards the disk is examined from outside.  Once the VM is suspended
+again and again meanwhile.  Then every way to reset, and a triple fault.  VMM_BOOT_LOOPS boots each of the disks more often; every boot checks what the
 earlier ones wrote.
 """
 import os
@@ -24,6 +24,7 @@ from support.scratch import run_main, scratch_folder
 
 BOOT_SECONDS = 240  # only a guard against hangs: ten seconds on a quiet machine, far more on a loaded one
 HOSTS = 3  # so many may be needed
+LEAST_SUSPENDS = 4  # of a VM that is suspended again and again
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Scenario:
     writes: bool = False
     options: tuple = ()
     topology: str = ""
+    is_suspended: bool = False  # again and again
     answers: tuple = ()  # lines that the guest must print
 
 
@@ -50,6 +52,7 @@ SCENARIOS = (
              answers=("siblings=0", "package=0")),
     Scenario("write-vmlinux-4cpu", "vmlinux", 4, writes=True, topology="1:1:2:2",
              answers=("siblings=0", "package=0-1")),
+    Scenario("write-suspended", "bzImage", 2, writes=True, is_suspended=True),
     Scenario("reboot", "vmlinux", 1, "reboot", 32),
     Scenario("reboot-by-keyboard-controller", "vmlinux", 1, "reboot", 32, "reboot=k"),
     Scenario("reboot-by-port-cf9", "vmlinux", 1, "reboot", 32, "reboot=p"),
@@ -65,8 +68,21 @@ boot() {{
 	started=$(cut -d. -f1 /proc/uptime)
 	timeout -s KILL {BOOT_SECONDS} vmm run "$@" </dev/null >"/out/$name.stdout" 2>"/out/$name.stderr"
 	echo $? >"/out/$name.status"
+	touch "/out/$name.ended"
 	(cd /out && save "$name".*)
 	echo "$name: vmm exits with $(cat "/out/$name.status") after $(($(cut -d. -f1 /proc/uptime) - started)) s"
+}}
+# suspend_often NAME: have the VM at /out/NAME.socket stand still now and then; count in /out/NAME.suspends
+suspend_often() {{
+	count=0
+	while [ ! -e "/out/$1.ended" ]; do
+		if vmm suspend "/out/$1.socket" 2>/dev/null; then
+			sleep 0.3
+			vmm resume "/out/$1.socket" && count=$((count + 1))
+			echo $count >"/out/$1.suspends"
+		fi
+		sleep 0.7
+	done
 }}
 """
 
@@ -101,6 +117,8 @@ class DebianBoots:
             device = self.devices.get(scenario.name)
             disk = ["--rwroot", device] if device else ["-r", self.shared_disk]
             for run in self._runs(scenario):
+                if scenario.is_suspended:
+                    lines.append(f"suspend_often {run} &")
                 lines.append(shlex.join(["boot", run, *self._arguments(scenario, run, disk)]))
         return "\n".join(lines) + "\n"
 
@@ -123,7 +141,8 @@ class DebianBoots:
             parameters += ["-p", scenario.parameters]
         ports = serial_arguments(f"/out/{run}.console", f"/out/{run}.output", f"/out/{run}.result")
         cpus = f"{scenario.cpus},topology={scenario.topology}" if scenario.topology else str(scenario.cpus)
-        options = ["-c", cpus, "-m", "384", *scenario.options, *disk, "-i", initrd, *parameters, *ports]
+        socket = ["-s", f"/out/{run}.socket"] if scenario.is_suspended else []
+        options = ["-c", cpus, "-m", "384", *socket, *scenario.options, *disk, "-i", initrd, *parameters, *ports]
         return [*options, f"/guest/{scenario.image}"]
 
     def _is_done(self, scenario):
@@ -176,6 +195,9 @@ class DebianBoots:
         result = read_text(results / f"{run}.result").strip()
         if result != "0":
             problems.append(f"the guest's script ended with {result or 'nothing'}, not 0")
+        suspends = int(read_text(results / f"{run}.suspends") or "0")
+        if scenario.is_suspended and suspends < LEAST_SUSPENDS:
+            problems.append(f"it was suspended {suspends} times, not {LEAST_SUSPENDS} or more")
         if scenario.writes:
             problems += check_answers(output, self.kernel.release, scenario.cpus, self.started)
         lines = output.replace("\r", "").split("\n")
