@@ -30,6 +30,8 @@ int cmd_stop(int argc, char **argv);
 /* "suspend", "resume" and "powerbtn", as argv[0] says. */
 int cmd_plain(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_metrics(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_disk(int argc, char **argv);
 /* Parts of "device"; argv[0] is "device". */
 int cmd_device_list(int argc, char **argv);

@@ -50,6 +50,12 @@ const struct cli_command cli_commands[] = {
 	{ "stop", "SOCKET…", "end running VMs, and wait until they have ended", cmd_stop, NULL },
 	{ "status", "SOCKET [--json]", "what a running VM is and does", cmd_status,
 	  "  --json  all that is known, for programs\n" },
+	{ "top", "[--interval S] [--count N] SOCKET…",
+	  "what running VMs do, second by second, and what CPU it costs", cmd_top,
+	  "  --interval S  seconds between two looks (1)\n"
+	  "  --count N     so many tables, then end; without a terminal: 1\n" },
+	{ "metrics", "[--json] SOCKET…", "counters of running VMs, as Prometheus reads them",
+	  cmd_metrics, "  --json  the same for other programs\n" },
 	{ "suspend", "SOCKET…", "have running VMs stand still: no vCPU runs, no I/O is in flight",
 	  cmd_plain, NULL },
 	{ "resume", "SOCKET…", "have suspended VMs go on", cmd_plain, NULL },
@@ -71,8 +77,6 @@ const struct cli_command cli_commands[] = {
 	{ "usb", "attach|detach|list …", "there is no USB controller yet", NULL, NULL },
 	{ "battery", "…", "there is no battery device yet", NULL, NULL },
 	{ "snapshot", "…", "there are no snapshots yet", NULL, NULL },
-	{ "top", "SOCKET…", "VMs cannot do that yet", NULL, NULL },
-	{ "metrics", "SOCKET", "VMs cannot do that yet", NULL, NULL },
 };
 const unsigned cli_nr_commands = ARRAY_SIZE(cli_commands);
 

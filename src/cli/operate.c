@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cli.h"
 #include "control.h"
+#include "sight.h"
 #include "vm/vm.h"
 
 #define OPERATE_MAX_WORDS 64
@@ -104,43 +105,31 @@ int cmd_plain(int argc, char **argv)
 
 /* --- status, device list --- */
 
-static long long operate_int(const json_t *o, const char *key)
-{
-	return json_integer_value(json_object_get(o, key));
-}
-
-static const char *operate_text(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-	return s ? s : "-";
-}
-
 static void print_device(const json_t *d)
 {
 	const json_t *disk = json_object_get(d, "disk");
 	const char *state = json_is_true(json_object_get(d, "needs_reset")) ? "needs reset"
 			    : json_is_true(json_object_get(d, "driver"))    ? "in use"
 									    : "no driver";
-	printf("%-10s %-8s %s  %s, %lld restarts", operate_text(d, "name"), operate_text(d, "kind"),
-	       operate_text(d, "pci"), state, operate_int(d, "restarts"));
+	printf("%-10s %-8s %s  %s, %lld restarts", sight_text(d, "name"), sight_text(d, "kind"),
+	       sight_text(d, "pci"), state, sight_int(d, "restarts"));
 	if (json_is_string(json_object_get(d, "version")))
-		printf(", vmm %s", operate_text(d, "version"));
+		printf(", vmm %s", sight_text(d, "version"));
 	if (json_is_string(json_object_get(d, "binary")))
-		printf(" (%s)", operate_text(d, "binary"));
+		printf(" (%s)", sight_text(d, "binary"));
 	printf("\n");
 	if (disk)
 		printf("  %s, %lld bytes, %s, engine %s, %lld workers, poll %s\n",
-		       operate_text(disk, "path"), operate_int(disk, "bytes"),
+		       sight_text(disk, "path"), sight_int(disk, "bytes"),
 		       json_is_true(json_object_get(disk, "direct")) ? "direct" : "buffered",
-		       operate_text(disk, "engine"), operate_int(disk, "workers"),
-		       operate_text(disk, "poll"));
+		       sight_text(disk, "engine"), sight_int(disk, "workers"),
+		       sight_text(disk, "poll"));
 	size_t i;
 	json_t *q, *queues = json_object_get(d, "queues");
 	json_array_foreach(queues, i, q) if (json_is_true(json_object_get(q, "enabled")) &&
 					     json_object_get(q, "requests"))
 		printf("  queue %-3zu %10lld requests %10lld kicks %10lld interrupts\n", i,
-		       operate_int(q, "requests"), operate_int(q, "kicks"),
-		       operate_int(q, "interrupts"));
+		       sight_int(q, "requests"), sight_int(q, "kicks"), sight_int(q, "interrupts"));
 }
 
 static void print_devices(const json_t *devices)
@@ -166,9 +155,9 @@ static int operate_show(struct operate_args *a, const char *request, int first)
 		print_devices(r);
 	} else {
 		printf("%s, up %.1f s, process %lld\n%lld vCPUs, %lld MiB\n",
-		       operate_text(r, "state"), (double)operate_int(r, "uptime_ms") / 1000,
-		       operate_int(r, "process"), operate_int(r, "vcpus"),
-		       operate_int(r, "memory_bytes") >> 20);
+		       sight_text(r, "state"), (double)sight_int(r, "uptime_ms") / 1000,
+		       sight_int(r, "process"), sight_int(r, "vcpus"),
+		       sight_int(r, "memory_bytes") >> 20);
 		print_devices(json_object_get(r, "devices"));
 	}
 	json_decref(r);
@@ -297,7 +286,7 @@ static json_t *upgrade_device(const char *socket, const char *name)
 				  &status);
 	if (!all)
 		return NULL;
-	json_array_foreach(all, i, d) if (!strcmp(operate_text(d, "name"), name)) found = d;
+	json_array_foreach(all, i, d) if (!strcmp(sight_text(d, "name"), name)) found = d;
 	json_incref(found);
 	json_decref(all);
 	if (!found)
@@ -314,8 +303,8 @@ static int upgrade_await(const struct operate_args *a, long long restarts)
 		json_t *d = upgrade_device(a->words[2], a->words[1]);
 		if (!d)
 			return VM_EXIT_HOST;
-		bool is_over = operate_int(d, "restarts") != restarts;
-		bool is_taken = !strcmp(operate_text(d, "binary"), a->binary);
+		bool is_over = sight_int(d, "restarts") != restarts;
+		bool is_taken = !strcmp(sight_text(d, "binary"), a->binary);
 		json_decref(d);
 		if (is_over && is_taken)
 			return VM_EXIT_OK;
@@ -355,7 +344,7 @@ static int operate_upgrade(struct operate_args *a)
 	json_t *before = upgrade_device(a->words[2], a->words[1]);
 	if (!before)
 		return VM_EXIT_HOST;
-	long long restarts = operate_int(before, "restarts");
+	long long restarts = sight_int(before, "restarts");
 	json_decref(before);
 	int status;
 	json_t *result = control_ask_with("device", a->words[2], make_restart(a), fd, &status);

@@ -171,13 +171,39 @@ json_t *vm_describe_devices(struct vm *vm)
 	return NULL;
 }
 
+/* Counters of a vCPU's thread, each by itself. */
+static json_int_t describe_count(const uint64_t *counter)
+{
+	return (json_int_t)__atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* Exits of each vCPU that reached user space. */
+static json_t *describe_exits(const struct vm *vm)
+{
+	json_t *all = json_array();
+	int err = !all;
+	for (unsigned i = 0; vm->cpus && i < vm->c->nr_cpus && !err; i++) {
+		const struct vcpu_stats *s = vcpu_stats_of(vm->cpus[i].vcpu);
+		err = json_array_append_new(all, json_pack("{s:I, s:I, s:I, s:I}", "pio",
+							   describe_count(&s->pio), "mmio",
+							   describe_count(&s->mmio), "signal",
+							   describe_count(&s->signals), "other",
+							   describe_count(&s->other)));
+	}
+	if (!err)
+		return all;
+	json_decref(all);
+	return NULL;
+}
+
 json_t *vm_describe(struct vm *vm)
 {
 	uint64_t up_ms = (clock_ns() - vm->started_ns) / (1000 * 1000);
-	return json_pack("{s:s, s:I, s:i, s:s, s:i, s:I, s:o}", "state", vm_state_name(vm),
+	return json_pack("{s:s, s:I, s:i, s:s, s:i, s:I, s:o, s:o}", "state", vm_state_name(vm),
 			 "uptime_ms", (json_int_t)up_ms, "process", (int)getpid(), "version",
 			 VMM_VERSION, "vcpus", (int)vm->c->nr_cpus, "memory_bytes",
-			 (json_int_t)vm->c->ram_bytes, "devices", vm_describe_devices(vm));
+			 (json_int_t)vm->c->ram_bytes, "exits", describe_exits(vm), "devices",
+			 vm_describe_devices(vm));
 }
 
 /* --- on standard output --- */

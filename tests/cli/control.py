@@ -134,6 +134,28 @@ def suspend(bench):
         equal(vm.wait(), 0, "status of a guest whose button was pressed while it was suspended")
 
 
+def watching(bench):
+    path = bench.work / "s"
+    with machine(bench, "--block", "format=null,size=1G") as vm:
+        text = command(bench, "metrics", path)
+        samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        label = f'vm="{path}"'
+        equal(samples[f'vmm_state{{{label},state="running"}}'], "1", "state")
+        equal(samples[f'vmm_queue_requests_total{{{label},device="block0",queue="1"}}'], "0", "requests")
+        equal(samples[f'vmm_disk_bytes{{{label},device="block1"}}'], str(1 << 30), "bytes")
+        for name in ('vmm_vcpu_cpu_seconds_total{%s,vcpu="1"}', 'vmm_device_cpu_seconds_total{%s,device="block0"}'):
+            if vm.processes()[1:] and float(samples[name % label]) <= 0:
+                raise AssertionError(f"{name}: {samples[name % label]}")
+        exits = sum(int(value) for name, value in samples.items() if name.startswith("vmm_vcpu_exits_total"))
+        if not exits:
+            raise AssertionError("no exits")
+        equal(len(json.loads(command(bench, "metrics", "--json", path))), len(samples), "samples as JSON")
+        table = command(bench, "top", "--interval", "0.2", "--count", "2", path)
+        equal(table.count("\n  block0 "), 2, "tables")
+        within(f"{path}: running, up ", table, "head")
+        within("2 vCPUs ", table, "head")
+
+
 def vcpu_clocks(vm):
     tasks = [vm.proc / "task" / str(number) for name, number in vm.threads().items() if name.startswith("vcpu")]
     return [(task / "schedstat").read_text().split()[0] for task in tasks]
@@ -334,7 +356,7 @@ def restart_of_a_server(bench):
 
 def command_lines(bench):
     for words in (("stop",), ("status",), ("status", "a", "b"), ("status", "--shrink", "a"), ("powerbtn",),
-                  ("suspend",), ("resume", "--json", "s"),
+                  ("suspend",), ("resume", "--json", "s"), ("metrics",), ("top",), ("top", "--count", "0", "s"),
                   ("disk",), ("disk", "shrink", "0"), ("disk", "resize"), ("disk", "resize", "x", "1G", "s"),
                   ("disk", "resize", "0", "1G"), ("disk", "limit", "0"), ("device", "list"),
                   ("device", "restart", "block0"), ("device", "restart", "a", "b", "c"), ("stop", "--now", "s"),
@@ -423,7 +445,7 @@ def spammed(bench):
         greedy.socket.close()
 
 
-CASES = (status, choices, stop, stop_by_hand, power_button, suspend, resize, limits, restart, trial, upgrade,
+CASES = (status, choices, stop, stop_by_hand, power_button, suspend, watching, resize, limits, restart, trial, upgrade,
          restart_of_a_server, command_lines, full_output, path_in_use,
          hostile, spammed)  # fmt: skip
 
