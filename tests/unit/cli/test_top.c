@@ -30,7 +30,7 @@ struct shown {
 
 static struct shown shown_of(const char *name)
 {
-	struct shown s;
+	struct shown s = { 0 };
 	char lead[48];
 	(void)snprintf(lead, sizeof(lead), "\n  %s ", name);
 	const char *at = strstr(ran.out, lead);
