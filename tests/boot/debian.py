@@ -4,7 +4,7 @@ usage: python3 -m boot.debian VMM SERIES [SCENARIO…]
 
 One session of the emulated host per kernel series; when the host dies, the next one goes on where it was.  bzImage and vmlinux, one and two vCPUs: root on a read-write
 ext4 disk, files written with checksums, power-off; afterwards the disk is examined from outside.  Once the VM is suspended
-again and again meanwhile.  Then every way to reset, and a triple fault.  VMM_BOOT_LOOPS boots each of the disks more often; every boot checks what the
+again and again meanwhile, and once the kernel starts another by kexec.  Then every way to reset, and a triple fault.  VMM_BOOT_LOOPS boots each of the disks more often; every boot checks what the
 earlier ones wrote.
 """
 import os
@@ -41,6 +41,7 @@ class Scenario:
     options: tuple = ()
     topology: str = ""
     is_suspended: bool = False  # again and again
+    is_kexeced: bool = False  # in the midst of writes
     answers: tuple = ()  # lines that the guest must print
 
 
@@ -53,12 +54,27 @@ SCENARIOS = (
     Scenario("write-vmlinux-4cpu", "vmlinux", 4, writes=True, topology="1:1:2:2",
              answers=("siblings=0", "package=0-1")),
     Scenario("write-suspended", "bzImage", 2, writes=True, is_suspended=True),
+    Scenario("write-kexec", "bzImage", 1, writes=True, is_kexeced=True, answers=("kexeced=1",)),
     Scenario("reboot", "vmlinux", 1, "reboot", 32),
     Scenario("reboot-by-keyboard-controller", "vmlinux", 1, "reboot", 32, "reboot=k"),
     Scenario("reboot-by-port-cf9", "vmlinux", 1, "reboot", 32, "reboot=p"),
     Scenario("panic", "vmlinux", 2, "panic", 32),
     Scenario("panic-triple-fault", "vmlinux", 1, "panic", 33, "reboot=t"),
 )
+
+# Before WRITE_FILES: the first kernel starts a second one, with a disk busy and nothing unmounted.
+KEXEC = """
+if ! grep -q after-kexec /proc/cmdline; then
+	cat /dev/vdb >/tmp/kernel
+	cat /dev/vdc >/tmp/initrd
+	kexec --load /tmp/kernel --initrd=/tmp/initrd --append="$(cat /proc/cmdline) after-kexec" || exit 1
+	while :; do head -c 4000000 /dev/urandom >/root/noise; done &
+	while :; do cat /dev/vdb >/dev/null; echo 1 >/proc/sys/vm/drop_caches; done &
+	sleep 2
+	kexec --exec
+fi
+echo "kexeced=$(grep -c after-kexec /proc/cmdline)"
+"""
 
 SHELL_PRELUDE = f"""#!/bin/sh
 # boot NAME ARGUMENTS...: run vmm, leave its exit status in /out/NAME.status, send that and its output back
@@ -71,6 +87,10 @@ boot() {{
 	touch "/out/$name.ended"
 	(cd /out && save "$name".*)
 	echo "$name: vmm exits with $(cat "/out/$name.status") after $(($(cut -d. -f1 /proc/uptime) - started)) s"
+}}
+# pad FILE COPY: a file as long as a disk may be
+pad() {{
+	dd if="$1" of="$2" bs=4096 conv=sync 2>/dev/null
 }}
 # suspend_often NAME: have the VM at /out/NAME.socket stand still now and then; count in /out/NAME.suspends
 suspend_often() {{
@@ -103,10 +123,12 @@ class DebianBoots:
         self.started = time.time()
         self.shared_disk = self.host.add_disk(debian_root(), "shared", is_readonly=True)
         self.disks = {}  # of scenarios that write: the image
+        self.roots = {}  # what it is a copy of
         self.devices = {}  # and what it is in the host
         for scenario in scenarios:
             self._add_initrd(scenario)
             if scenario.writes:
+                self.roots[scenario.name] = debian_root(("kexec-tools",)) if scenario.is_kexeced else debian_root()
                 self.disks[scenario.name] = work / f"{scenario.name}.img"
                 self.devices[scenario.name] = self.host.add_disk(self.disks[scenario.name], scenario.name[-20:])
 
@@ -119,6 +141,9 @@ class DebianBoots:
             for run in self._runs(scenario):
                 if scenario.is_suspended:
                     lines.append(f"suspend_often {run} &")
+                if scenario.is_kexeced:
+                    lines.append(f"pad /guest/{scenario.image} /out/kexec-kernel")
+                    lines.append(f"pad /{self._initrd_of(scenario)} /out/kexec-initrd")
                 lines.append(shlex.join(["boot", run, *self._arguments(scenario, run, disk)]))
         return "\n".join(lines) + "\n"
 
@@ -126,22 +151,30 @@ class DebianBoots:
         """The names of the boots of a scenario."""
         return [f"{scenario.name}.{number}" for number in range(self.loops if scenario.writes else 1)]
 
+    @staticmethod
+    def _initrd_of(scenario):
+        """Where it lies in the host; scenarios with the same job share one."""
+        return f"guest/initrd-{scenario.end}-{'kexec' if scenario.is_kexeced else 'rw' if scenario.writes else 'ro'}"
+
     def _add_initrd(self, scenario):
-        """Carry in the scenario's initrd; those with the same job share one."""
-        job = {"command": WRITE_FILES if scenario.writes else READ_ONLY, "end": scenario.end}
-        target = f"guest/initrd-{scenario.end}-{'rw' if scenario.writes else 'ro'}"
+        """Carry in the scenario's initrd."""
+        command = WRITE_FILES if scenario.writes else READ_ONLY
+        job = {"command": KEXEC + command if scenario.is_kexeced else command, "end": scenario.end}
+        target = self._initrd_of(scenario)
         if target not in self.host.cargo.archive:
             path = write_initrd(self.work / "initrd", base_initrd(self.kernel), job)
             self.host.cargo.add_path(path, target)
 
     def _arguments(self, scenario, run, disk):
-        initrd = f"/guest/initrd-{scenario.end}-{'rw' if scenario.writes else 'ro'}"
+        initrd = f"/{self._initrd_of(scenario)}"
         parameters = ["-p", f"panic=-1 {EMULATED_PARAMETERS}"]
         if scenario.parameters:
             parameters += ["-p", scenario.parameters]
         ports = serial_arguments(f"/out/{run}.console", f"/out/{run}.output", f"/out/{run}.result")
         cpus = f"{scenario.cpus},topology={scenario.topology}" if scenario.topology else str(scenario.cpus)
         socket = ["-s", f"/out/{run}.socket"] if scenario.is_suspended else []
+        if scenario.is_kexeced:  # the second kernel is the first one's, and so is its initrd
+            disk = [*disk, "--block", "path=/out/kexec-kernel,ro", "--block", "path=/out/kexec-initrd,ro"]
         options = ["-c", cpus, "-m", "384", *socket, *scenario.options, *disk, "-i", initrd, *parameters, *ports]
         return [*options, f"/guest/{scenario.image}"]
 
@@ -154,7 +187,7 @@ class DebianBoots:
         for path in self.results.glob(f"{scenario.name}.*"):
             path.unlink()
         if scenario.writes:
-            copy_disk(debian_root(), self.disks[scenario.name])
+            copy_disk(self.roots[scenario.name], self.disks[scenario.name])
 
     def run(self):
         """Run all there is, in one host if it lives so long; the outcome lists the hosts."""
