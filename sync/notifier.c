@@ -17,6 +17,7 @@ int notifier_init(struct notifier *n)
 	n->owns_fd = true;
 	n->ctx = NULL;
 	atomic_init(&n->fn, NULL);
+	atomic_init(&n->has_roads, false);
 	return 0;
 }
 
@@ -26,6 +27,7 @@ void notifier_init_fn(struct notifier *n, void (*fn)(void *), void *ctx)
 	n->owns_fd = false;
 	n->ctx = ctx;
 	atomic_init(&n->fn, fn);
+	atomic_init(&n->has_roads, false);
 }
 
 void notifier_fini(struct notifier *n)
@@ -45,8 +47,12 @@ void notifier_set_fn(struct notifier *n, void (*fn)(void *), void *ctx)
 		if (!n->ctx)
 			n->ctx = ctx;
 	}
-	/* release: pairs with the acquire in notifier_signal(), which then sees ctx */
+	/* relaxed: no signal is under way at the first call */
+	atomic_store_explicit(&n->has_roads, true, memory_order_relaxed);
+	/* release: pairs with the acquire in notifier_send(), which then sees ctx */
 	atomic_store_explicit(&n->fn, fn, memory_order_release);
+	/* pairs with that in notifier_send(): it sees fn, or we now see its signal */
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 bool notifier_has_fn(const struct notifier *n)
@@ -55,26 +61,42 @@ bool notifier_has_fn(const struct notifier *n)
 	return atomic_load_explicit(&n->fn, memory_order_acquire);
 }
 
-/* False: signals go to the eventfd. */
-static bool notifier_call_fn(struct notifier *n)
+static void notifier_go(struct notifier *n, void (*fn)(void *), void (*put)(int fd))
+{
+	if (fn)
+		fn(n->ctx);
+	else
+		put(n->fd);
+}
+
+/* Twice is enough: whoever changes the road again finds the signal on one that is taken already. */
+static void notifier_send(struct notifier *n, void (*put)(int fd))
 {
 	/* acquire: pairs with the release in notifier_set_fn() */
 	void (*fn)(void *) = atomic_load_explicit(&n->fn, memory_order_acquire);
-	if (fn)
-		fn(n->ctx);
-	return fn;
+	bool has_roads = atomic_load_explicit(&n->has_roads, memory_order_relaxed);
+	notifier_go(n, fn, put);
+	if (!has_roads)
+		return;                            /* it may be gone */
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with that in notifier_set_fn() */
+	void (*now)(void *) = atomic_load_explicit(&n->fn, memory_order_acquire);
+	if (now != fn)
+		notifier_go(n, now, put);
+}
+
+static void notifier_put(int fd)
+{
+	uint64_t one = 1;
+	ssize_t put;
+	do {
+		put = write(fd, &one, sizeof(one));
+	} while (put < 0 && errno == EINTR);
+	/* EAGAIN: the counter is full, hence pending, which is all that was asked */
 }
 
 void notifier_signal(struct notifier *n)
 {
-	uint64_t one = 1;
-	if (notifier_call_fn(n))
-		return;
-	ssize_t put;
-	do {
-		put = write(n->fd, &one, sizeof(one));
-	} while (put < 0 && errno == EINTR);
-	/* EAGAIN: the counter is full, hence pending, which is all that was asked */
+	notifier_send(n, notifier_put);
 }
 
 void notifier_signal_fd(int fd)
@@ -89,8 +111,7 @@ void notifier_signal_fd(int fd)
 
 void notifier_signal_shared(struct notifier *n)
 {
-	if (!notifier_call_fn(n))
-		notifier_signal_fd(n->fd);
+	notifier_send(n, notifier_signal_fd);
 }
 
 /* Another process that shares the eventfd can make it a blocking one: so say each time. */

@@ -32,22 +32,24 @@ static bool vpci_is_msix(const struct virtio_pci *v)
 	return v->func.msix && msix_is_enabled(v->func.msix);
 }
 
-/* INTx: the line follows ISR. */
-static void vpci_intx_raise(struct virtio_pci *v, uint8_t why)
-{
-	v->isr |= why;
-	pci_func_set_intx(&v->func, true);
-}
-
 /*
- * Who lowers the line may meet a signaller between its two steps, so it looks again: at worst the
- * line stays up with nothing in ISR, and the next read lowers it.
+ * INTx: the line follows ISR. Who lowers the line may meet a signaller between its two steps, so it
+ * looks again: at worst the line stays up with nothing in ISR, and the next read lowers it.
  */
 static void vpci_intx_lower(struct virtio_pci *v)
 {
 	pci_func_set_intx(&v->func, false);
 	if (v->isr && !vpci_is_msix(v))
 		pci_func_set_intx(&v->func, true);
+}
+
+/* A driver that has just chosen MSI-X is told by that too: notifier.h */
+static void vpci_intx_raise(struct virtio_pci *v, uint8_t why)
+{
+	v->isr |= why;
+	pci_func_set_intx(&v->func, true);
+	if (vpci_is_msix(v))
+		vpci_intx_lower(v);
 }
 
 static void vpci_intx_queue(void *ctx)
@@ -67,15 +69,34 @@ static uint8_t vpci_isr_read(struct virtio_pci *v)
 	return why;
 }
 
-/* Send all signals to the eventfds that MSI-X wires up, or to INTx. */
+/*
+ * Direct @w to the eventfd that MSI-X wires up, or to INTx. What is still to be told by the old
+ * road goes by the new one: a driver in this mode does not look at the other. ISR does not say
+ * which queue it was, so all are told; without a vector nobody is to be told.
+ */
+static void vpci_direct_locked(struct virtio_pci *v, struct vpci_wire *w, uint8_t why)
+	MUST_HOLD(&v->lock)
+{
+	void (*intx)(void *ctx) = why == VPCI_ISR_CONFIG ? vpci_intx_config : vpci_intx_queue;
+	notifier_set_fn(&w->call, v->is_msix ? NULL : intx, v);
+	if (w->vector == MSIX_NO_VECTOR)
+		return;
+	if (v->is_msix && (v->isr & why))
+		notifier_signal_shared(&w->call);
+	else if (!v->is_msix && notifier_consume(&w->call))
+		v->isr |= why;
+}
+
 static void vpci_irq_mode_changed(struct pci_func *f)
 {
 	struct virtio_pci *v = vpci_of(f);
 	mutex_lock(&v->lock);
-	bool is_msix = vpci_is_msix(v);
-	notifier_set_fn(&v->config.call, is_msix ? NULL : vpci_intx_config, v);
-	for (uint16_t i = 0; i < v->nr_queues; i++)
-		notifier_set_fn(&v->q[i].wire.call, is_msix ? NULL : vpci_intx_queue, v);
+	bool is_msix = vpci_is_msix(v), is_other = is_msix != v->is_msix;
+	v->is_msix = is_msix;
+	if (is_other)
+		vpci_direct_locked(v, &v->config, VPCI_ISR_CONFIG);
+	for (uint16_t i = 0; is_other && i < v->nr_queues; i++)
+		vpci_direct_locked(v, &v->q[i].wire, VPCI_ISR_QUEUE);
 	mutex_unlock(&v->lock);
 	vdev_wires_changed(v->dev);
 	if (!is_msix && v->isr)

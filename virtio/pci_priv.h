@@ -50,6 +50,7 @@ struct virtio_pci {
 	_Atomic uint8_t isr;
 	/* under lock: the vectors of all wires, and whether they go to INTx */
 	struct mutex lock;
+	bool is_msix;
 	struct vpci_wire config;
 	struct vpci_queue q[VDEV_MAX_QUEUES];
 };

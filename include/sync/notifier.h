@@ -21,6 +21,7 @@ struct notifier {
 	bool owns_fd;                    /* immutable; fini of a zeroed one closes nothing */
 	_Atomic(void (*)(void *ctx)) fn; /* NULL: the eventfd */
 	void *ctx;                       /* immutable once fn was set */
+	_Atomic bool has_roads;          /* notifier_set_fn() was called */
 };
 
 /* With an eventfd, non-blocking and close-on-exec. */
@@ -31,7 +32,10 @@ void notifier_fini(struct notifier *n);
 
 /*
  * Direct signals to @fn (which must be safe from any thread), or back to the eventfd with NULL.
- * @ctx may be set once. A signal under way may still take the old road.
+ * @ctx may be set once. A signal under way may take both roads, but not the old one alone: either
+ * it takes the new one too, or whoever looks at the old one after this finds it there. So from the
+ * first call on, which meets no signal, @n outlives every signal; without one, whoever receives the
+ * signal may free it at once.
  */
 void notifier_set_fn(struct notifier *n, void (*fn)(void *), void *ctx);
 

@@ -90,6 +90,28 @@ static void a_function_takes_the_signals_over_and_gives_them_back(void **state)
 	notifier_fini(&n);
 }
 
+/* Somebody changes the road while a signal is on the old one. */
+static void change_to_eventfd(void *ctx)
+{
+	notifier_set_fn(ctx, NULL, NULL);
+}
+
+static void a_signal_that_meets_a_change_takes_the_new_road_too(void **state)
+{
+	(void)state;
+	struct notifier n;
+	assert_int_equal(notifier_init(&n), 0);
+	notifier_set_fn(&n, change_to_eventfd, &n);
+	notifier_signal(&n);
+	assert_int_equal(notifier_consume(&n), 1);
+	notifier_set_fn(&n, change_to_eventfd, &n);
+	notifier_signal_shared(&n);
+	assert_int_equal(notifier_consume(&n), 1);
+	notifier_signal(&n);
+	assert_int_equal(notifier_consume(&n), 1); /* nothing changed: once */
+	notifier_fini(&n);
+}
+
 static void one_of_a_function_has_no_descriptor(void **state)
 {
 	(void)state;
@@ -135,6 +157,7 @@ int main(void)
 		cmocka_unit_test(who_shares_it_cannot_hold_the_signaller_up),
 		cmocka_unit_test(the_descriptor_is_closed_on_exec),
 		cmocka_unit_test(a_function_takes_the_signals_over_and_gives_them_back),
+		cmocka_unit_test(a_signal_that_meets_a_change_takes_the_new_road_too),
 		cmocka_unit_test(one_of_a_function_has_no_descriptor),
 		cmocka_unit_test(fini_of_a_zeroed_one_closes_nothing),
 		cmocka_unit_test(running_out_of_descriptors_is_reported),

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "sync/thread.h"
 #include "unit/virtio/pci_fixture.h"
+#include "virtio/pci_priv.h"
 
 /* --- interrupts --- */
 
@@ -103,6 +104,70 @@ static void switching_to_msix_silences_the_line(void **state)
 	assert_int_equal(get(f, ISR, 1), 1);
 }
 
+static void set_vectors(struct fixture *f)
+{
+	put(f, R_CONFIG_VECTOR, 0, 2);
+	for (uint16_t i = 0; i < 2; i++) {
+		put(f, R_QUEUE_SELECT, i, 2);
+		put(f, R_QUEUE_VECTOR, i + 1u, 2);
+	}
+}
+
+static void set_msix(struct fixture *f, uint32_t control)
+{
+	config_put(f, find_cap(f, PCI_CAP_ID_MSIX, 0) + 2, control, 2);
+}
+
+/* As where a driver comes back from sleep: it restores the mode, and its vectors are still there.
+ */
+static void what_the_line_did_not_get_told_goes_by_msix(void **state)
+{
+	struct fixture *f = *state;
+	enable_msix(f);
+	set_vectors(f);
+	go_live(f);
+	set_msix(f, 0);
+	notifier_signal(f->fake.setup[0].call);
+	set_msix(f, PCI_MSIX_FLAGS_ENABLE);
+	assert_true(notifier_consume(f->fake.setup[0].call));
+	assert_false(notifier_is_pending(&f->v->config.call));
+	assert_false(f->chip.level[INTX_GSI]);
+	set_msix(f, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL); /* no other mode: said once */
+	set_msix(f, PCI_MSIX_FLAGS_ENABLE);
+	assert_false(notifier_is_pending(f->fake.setup[0].call));
+	set_msix(f, 0);
+	assert_int_equal(get(f, ISR, 1), 1);
+	vdev_config_changed(&f->fake.dev);
+	set_msix(f, PCI_MSIX_FLAGS_ENABLE);
+	assert_true(notifier_consume(&f->v->config.call));
+	assert_false(notifier_is_pending(f->fake.setup[0].call));
+}
+
+static void what_msix_had_pending_goes_by_the_line(void **state)
+{
+	struct fixture *f = *state;
+	enable_msix(f);
+	set_vectors(f);
+	go_live(f);
+	set_msix(f, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+	notifier_signal(f->fake.setup[1].call);
+	assert_false(f->chip.level[INTX_GSI]);
+	set_msix(f, 0);
+	assert_true(f->chip.level[INTX_GSI]);
+	assert_false(notifier_is_pending(f->fake.setup[1].call));
+	assert_int_equal(get(f, ISR, 1), 1);
+	set_msix(f, PCI_MSIX_FLAGS_ENABLE);
+	notifier_signal(&f->v->config.call);
+	set_msix(f, 0);
+	assert_int_equal(get(f, ISR, 1), VIRTIO_PCI_ISR_CONFIG);
+	set_msix(f, PCI_MSIX_FLAGS_ENABLE);
+	put(f, R_QUEUE_SELECT, 0, 2);
+	put(f, R_QUEUE_VECTOR, MSIX_NO_VECTOR, 2);
+	notifier_signal(f->fake.setup[0].call);
+	set_msix(f, 0);
+	assert_false(f->chip.level[INTX_GSI]); /* nobody was to be told */
+}
+
 /* DPDK asks ISR what its vector means. */
 static void isr_tells_of_the_configuration_under_msix_too(void **state)
 {
@@ -124,9 +189,10 @@ static void isr_tells_of_the_configuration_under_msix_too(void **state)
 	assert_false(f->chip.level[INTX_GSI]); /* a reset has forgotten it */
 }
 
-/* A driver that masks its interrupt by INTx-disable while it is served: uio, for one. */
+/* A driver that changes modes while it is served. */
 struct toggler {
 	struct fixture *f;
+	void (*turn)(struct fixture *f, unsigned turn);
 	_Atomic unsigned asked, done; /* turns */
 };
 
@@ -147,34 +213,80 @@ static void toggle(void *arg)
 {
 	struct toggler *t = arg;
 	for (unsigned turn = 1; await(&t->asked, turn), t->asked <= TURNS; turn++) {
-		config_put(t->f, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE, 2);
-		config_put(t->f, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+		t->turn(t->f, turn);
 		t->done = turn;
 	}
+}
+
+/* How many of the signals that met a turn were @is_lost. */
+static unsigned signals_lost(struct fixture *f, void (*turn)(struct fixture *f, unsigned turn),
+			     bool (*is_lost)(struct fixture *f, unsigned turn))
+{
+	struct toggler t = { .f = f, .turn = turn };
+	struct thread_attr attr = { .name = "toggler" };
+	struct thread *thread;
+	unsigned lost = 0;
+	assert_int_equal(thread_create(&thread, &attr, toggle, &t), 0);
+	uint64_t end_ns = clock_ns() + TURN_NS;
+	for (unsigned i = 1; i <= TURNS && clock_ns() < end_ns; i++) {
+		t.asked = i;
+		for (unsigned pause = 0; pause < i % 64; pause++)
+			cpu_relax();
+		notifier_signal(f->fake.setup[0].call);
+		await(&t.done, i);
+		lost += is_lost(f, i);
+	}
+	t.asked = UINT32_MAX; /* no more */
+	thread_join(thread);
+	return lost;
+}
+
+/* Masks its interrupt by INTx-disable: uio, for one. */
+static void toggle_line(struct fixture *f, unsigned turn)
+{
+	(void)turn;
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE, 2);
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+}
+
+static bool line_is_down(struct fixture *f, unsigned turn)
+{
+	bool is_down = !f->chip.level[INTX_GSI];
+	(void)turn;
+	assert_int_equal(get(f, ISR, 1), 1);
+	return is_down;
 }
 
 static void the_line_is_up_after_a_signal_that_met_a_mode_change(void **state)
 {
 	struct fixture *f = *state;
-	struct toggler t = { .f = f };
-	struct thread_attr attr = { .name = "toggler" };
-	struct thread *thread;
 	go_live(f);
-	assert_int_equal(thread_create(&thread, &attr, toggle, &t), 0);
-	unsigned lost = 0;
-	uint64_t end_ns = clock_ns() + TURN_NS;
-	for (unsigned turn = 1; turn <= TURNS && clock_ns() < end_ns; turn++) {
-		t.asked = turn;
-		for (unsigned i = 0; i < turn % 64; i++)
-			cpu_relax();
-		notifier_signal(f->fake.setup[0].call);
-		await(&t.done, turn);
-		lost += !f->chip.level[INTX_GSI];
-		assert_int_equal(get(f, ISR, 1), 1);
-	}
-	t.asked = UINT32_MAX; /* no more */
-	thread_join(thread);
-	assert_int_equal(lost, 0);
+	assert_int_equal(signals_lost(f, toggle_line, line_is_down), 0);
+}
+
+/* MSI-X in every other turn. */
+static void toggle_msix(struct fixture *f, unsigned turn)
+{
+	set_msix(f, turn % 2 ? PCI_MSIX_FLAGS_ENABLE : 0);
+}
+
+/* The chip here takes nothing, so what the vector was told is in the eventfd. */
+static bool nobody_was_told(struct fixture *f, unsigned turn)
+{
+	bool is_up = f->chip.level[INTX_GSI];
+	bool was_told = turn % 2 ? notifier_consume(f->fake.setup[0].call) && !is_up : is_up;
+	(void)get(f, ISR, 1);
+	return !was_told;
+}
+
+static void no_signal_is_lost_that_meets_a_change_to_or_from_msix(void **state)
+{
+	struct fixture *f = *state;
+	enable_msix(f);
+	set_vectors(f);
+	go_live(f);
+	set_msix(f, 0);
+	assert_int_equal(signals_lost(f, toggle_msix, nobody_was_told), 0);
 }
 
 static void a_reset_lowers_the_line(void **state)
@@ -259,8 +371,11 @@ int main(void)
 		T(a_masked_vector_stays_pending),
 		T(without_msix_the_line_and_isr_speak),
 		T(switching_to_msix_silences_the_line),
+		T(what_the_line_did_not_get_told_goes_by_msix),
+		T(what_msix_had_pending_goes_by_the_line),
 		T(isr_tells_of_the_configuration_under_msix_too),
 		T(the_line_is_up_after_a_signal_that_met_a_mode_change),
+		T(no_signal_is_lost_that_meets_a_change_to_or_from_msix),
 		T(a_reset_lowers_the_line),
 		T(the_window_reaches_every_part),
 		T(a_window_to_nowhere_does_nothing),
