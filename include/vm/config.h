@@ -141,7 +141,7 @@ struct config_builder;
 struct config_option {
 	const char *name;  /* long name without dashes */
 	char letter;       /* short name, 0: none */
-	const char *value; /* what follows, for help; NULL: a flag */
+	const char *value; /* what follows, for help; NULL: a flag; with "[,": a key=value list */
 	bool repeats;
 	const char *help;
 	int (*set)(struct config_builder *b, const char *value); /* NULL: not supported yet */

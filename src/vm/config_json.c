@@ -48,6 +48,19 @@ static int json_object_text(json_t *obj, char *out, size_t cap)
 	return at ? 0 : -EINVAL;
 }
 
+/* Keys are for lists; elsewhere they would be taken for plain text. */
+static bool json_takes_keys(const struct config_option *o)
+{
+	return o->value && strstr(o->value, "[,");
+}
+
+static int json_refuse_kind(struct config_builder *b, const struct config_option *o)
+{
+	return config_fail(b, "in the configuration file: give a string or a number%s%s",
+			   json_takes_keys(o) ? ", or an object of keys" : "",
+			   o->repeats ? ", or an array of these" : "");
+}
+
 static int json_one(struct config_builder *b, unsigned index, json_t *v)
 {
 	char text[8192];
@@ -58,13 +71,12 @@ static int json_one(struct config_builder *b, unsigned index, json_t *v)
 			return config_fail(b, "in the configuration file: give true or false");
 		return json_is_true(v) ? config_set(b, index, NULL) : 0;
 	}
+	if (json_is_object(v) && o->set && !json_takes_keys(o))
+		return json_refuse_kind(b, o);
 	int err = json_is_object(v) ? json_object_text(v, text, sizeof(text))
 				    : json_scalar(v, text, sizeof(text));
 	if (err < 0)
-		return config_fail(b,
-				   "in the configuration file: give a string, a number, an object "
-				   "of keys%s",
-				   o->repeats ? ", or an array of these" : "");
+		return json_refuse_kind(b, o);
 	return config_set(b, index, text);
 }
 

@@ -63,6 +63,11 @@ static void a_broken_file_is_refused_with_the_place(void **state)
 		{ "{\"block\": [{}]}", "--block" },
 		{ "{\"block\": [{\"path\": {}}]}", "--block" },
 		{ "{\"config\": \"x\"}", "another" },
+		{ "{\"kernel\": {\"path\": \"a,b\"}}",
+		  "--kernel: in the configuration file: give a string or a number" },
+		{ "{\"params\": [\"a\", {\"b\": \"c,d\"}]}",
+		  "--params: in the configuration file: give a string or a number, or an array" },
+		{ "{\"gpu\": {\"a\": 1}}", "not supported" },
 		{ "{\"gpu\": true}", "not supported" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
