@@ -1,5 +1,6 @@
 /* bench_plot.c - requests a second and CPU time a request over depth, drawn by gnuplot. */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 #include "bench_priv.h"
@@ -68,8 +69,20 @@ static void plot_script(FILE *to, const struct bench_plan *p, const char *path)
 	fprintf(to, "unset multiplot\n");
 }
 
+/* The machine had them blocked, for its control loop to read. Now nobody does. */
+static void plot_let_signals_end(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* fails for an unknown request only */
+}
+
 int bench_plot(const struct bench_plan *p, const char *path)
 {
+	plot_let_signals_end(); /* gnuplot inherits it */
 	FILE *to = popen("gnuplot", "we");
 	if (!to)
 		return -errno;

@@ -5,8 +5,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "src/vm/bench_priv.h"
 
 static const struct bench_config config = {
@@ -136,6 +140,62 @@ static void json_has_every_case(void **state)
 	free(p);
 }
 
+/* --- the picture --- */
+
+/* In this process's place: gnuplot is a script that tells its process to a FIFO, and waits. */
+static void plot_as_after_a_machine(const char *folder)
+{
+	struct bench_plan *p = calloc(1, sizeof(*p));
+	sigset_t set;
+	char path[256];
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	(void)signal(SIGINT, SIG_DFL); /* whoever runs tests in the background ignores it */
+	(void)snprintf(path, sizeof(path), "%s:%s", folder, getenv("PATH"));
+	if (!p || setenv("PATH", path, 1) || sigprocmask(SIG_BLOCK, &set, NULL))
+		_exit(2);
+	bench_plan_fill(p, &config, 1);
+	_exit(bench_plot(p, "a.svg") ? 1 : 0);
+}
+
+static void make_gnuplot(const char *folder, const char *fifo)
+{
+	char path[64];
+	(void)snprintf(path, sizeof(path), "%s/gnuplot", folder);
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "#!/bin/sh\necho $$ >%s\nexec sleep 20\n", fifo);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(path, 0700), 0);
+}
+
+static void a_signal_ends_the_wait_for_gnuplot(void **state)
+{
+	(void)state;
+	char folder[] = "plot-XXXXXX", fifo[64], path[64];
+	int status, gnuplot = 0;
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(fifo, sizeof(fifo), "%s/started", folder);
+	(void)snprintf(path, sizeof(path), "%s/gnuplot", folder);
+	make_gnuplot(folder, fifo);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	pid_t child = fork();
+	if (!child)
+		plot_as_after_a_machine(folder);
+	FILE *f = fopen(fifo, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &gnuplot), 1);
+	fclose(f);
+	assert_int_equal(kill(child, SIGINT), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	(void)kill(gnuplot, SIGKILL);
+	(void)unlink(fifo);
+	(void)unlink(path);
+	(void)rmdir(folder);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGINT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +206,7 @@ int main(void)
 		cmocka_unit_test(the_plan_has_every_cell_once),
 		cmocka_unit_test(no_line_is_wider_than_a_terminal),
 		cmocka_unit_test(json_has_every_case),
+		cmocka_unit_test(a_signal_ends_the_wait_for_gnuplot),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
