@@ -145,23 +145,24 @@ static enum vm_status files_check_disk(const struct vm_disk_config *d, const str
 /*
  * A process that was killed lets go of its image only when the last of its I/O has ended, a moment
  * after it is gone itself. Whoever takes its place has to wait for that, or old writes could land
- * after new ones.
+ * after new ones. Unless @wait is false.
  */
-static int files_open_image(struct afile *f, const struct afile_config *cfg)
+static int files_open_image(struct afile *f, const struct afile_config *cfg, bool wait)
 {
 	const struct timespec tick = { 0, (long)DISK_LOCK_TICK_NS };
 	int err = afile_open(f, cfg);
-	for (uint64_t ns = 0; err == -EAGAIN && ns < DISK_LOCK_WAIT_NS; ns += DISK_LOCK_TICK_NS) {
+	uint64_t left_ns = wait ? DISK_LOCK_WAIT_NS : 0;
+	for (; err == -EAGAIN && left_ns; left_ns -= DISK_LOCK_TICK_NS) {
 		(void)nanosleep(&tick, NULL); /* a short sleep is as good */
 		err = afile_open(f, cfg);
 	}
 	return err;
 }
 
-enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f)
+static enum vm_status files_open_checked(const struct vm_disk_config *d, bool wait, struct afile *f)
 {
 	struct afile_config cfg = { d->path, d->is_readonly, d->is_direct, false };
-	int err = files_open_image(f, &cfg);
+	int err = files_open_image(f, &cfg, wait);
 	if (err)
 		return files_disk_error(d, err);
 	enum vm_status st = files_check_disk(d, f);
@@ -170,13 +171,18 @@ enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f)
 	return st;
 }
 
+enum vm_status vm_disk_open(const struct vm_disk_config *d, struct afile *f)
+{
+	return files_open_checked(d, true, f);
+}
+
 /* Not /proc/self, which would mean a duplicate: this is opened anew, with a lock of its own. */
 static int files_reopen(const struct vm_disk_config *d, int place, bool wait, struct afile *f)
 {
 	char path[48];
 	(void)snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", place); /* fits */
 	struct afile_config cfg = { path, d->is_readonly, d->is_direct, false };
-	return wait ? files_open_image(f, &cfg) : afile_open(f, &cfg);
+	return files_open_image(f, &cfg, wait);
 }
 
 int vm_disk_reopen(const struct vm_disk_config *d, int place, struct afile *f)
@@ -200,6 +206,19 @@ static const char *files_inherited(const char *path)
 	return NULL;
 }
 
+/* A lock that we have ourselves, for a disk before @i, is not worth waiting for. */
+static bool files_may_wait(const struct vm *vm, unsigned i)
+{
+	struct stat st, before;
+	if (stat(vm->c->disks[i].path, &st))
+		return true; /* whoever opens it says why */
+	for (unsigned j = 0; j < i; j++)
+		if (vm->files.disk_is_open[j] && !fstat(vm->files.disks[j].fd, &before) &&
+		    before.st_dev == st.st_dev && before.st_ino == st.st_ino)
+			return false;
+	return true;
+}
+
 /*
  * A process of its own will open the image, and whoever has it open has its lock: here only its
  * place is kept. An inherited descriptor may be all that we are allowed, or the lock its giver's:
@@ -211,16 +230,18 @@ static enum vm_status files_open_place(struct vm *vm, unsigned i)
 	const char *number = files_inherited(d->path);
 	struct afile *f = &vm->files.disks[i];
 	char path[48] = "/proc/thread-self/fd/";
+	bool may_wait = files_may_wait(vm, i);
 	if (number)
 		strncat(path, number, 11);
 	CLEANUP(fd_cleanup) int place = open(number ? path : d->path, O_PATH | O_CLOEXEC);
 	int err = place < 0 ? -errno : 0;
 	if (!err)
-		err = number && vm->files.shares_inherited ? -EBUSY
-							   : files_reopen(d, place, !number, f);
+		err = number && vm->files.shares_inherited
+			      ? -EBUSY
+			      : files_reopen(d, place, !number && may_wait, f);
 	if (err && !number)
 		return files_disk_error(d, err);
-	enum vm_status st = err ? vm_disk_open(d, f) : files_check_disk(d, f);
+	enum vm_status st = err ? files_open_checked(d, may_wait, f) : files_check_disk(d, f);
 	vm->files.disk_is_open[i] = !st;
 	if (!err && st)
 		afile_close(f);
@@ -239,7 +260,7 @@ static enum vm_status files_open_disk(struct vm *vm, unsigned i)
 		return VM_EXIT_OK;
 	if (vm->c->sandbox != VM_SANDBOX_OFF)
 		return files_open_place(vm, i);
-	enum vm_status st = vm_disk_open(d, &vm->files.disks[i]);
+	enum vm_status st = files_open_checked(d, files_may_wait(vm, i), &vm->files.disks[i]);
 	vm->files.disk_is_open[i] = st == VM_EXIT_OK;
 	return st;
 }
