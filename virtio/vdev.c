@@ -233,12 +233,16 @@ uint8_t vdev_generation(struct vdev *d)
 	return generation;
 }
 
-void vdev_config_changed(struct vdev *d)
+void vdev_config_begin(struct vdev *d)
 {
 	mutex_lock(&d->lock);
-	d->generation++;
+}
+
+void vdev_config_end(struct vdev *d, bool is_other)
+{
+	d->generation += is_other;
 	/* VIRTIO 1.2 §2.1.2: no notification before DRIVER_OK */
-	d->owes_irq |= !!(d->status & VIRTIO_CONFIG_S_DRIVER_OK);
+	d->owes_irq |= is_other && (d->status & VIRTIO_CONFIG_S_DRIVER_OK);
 	vdev_unlock(d);
 }
 

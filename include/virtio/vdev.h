@@ -218,8 +218,13 @@ void vdev_set_master(struct vdev *d, bool may);
 void vdev_queue_stopped(struct vdev *d, uint16_t idx);
 /* The same for a body that knows where it, or another, would go on: vq_next(). */
 void vdev_queue_stopped_at(struct vdev *d, uint16_t idx, uint16_t next);
-/* The configuration space changed: generation + interrupt. */
-void vdev_config_changed(struct vdev *d);
+/*
+ * The configuration space changes between these two, and nobody reads it meanwhile: a driver that
+ * is in the middle of it finds another generation behind the first byte of the change (VIRTIO 1.2
+ * §2.5.2). @is_other: it did change; generation + interrupt.
+ */
+void vdev_config_begin(struct vdev *d) ACQUIRES(&d->lock);
+void vdev_config_end(struct vdev *d, bool is_other) RELEASES(&d->lock);
 /* The driver (or we) broke it: DEVICE_NEEDS_RESET + interrupt; queues take no more requests. */
 void vdev_needs_reset(struct vdev *d, const char *why);
 

@@ -161,7 +161,8 @@ static void step_device(uint8_t how)
 		vdev_needs_reset(d, "the fuzzer wants it");
 		break;
 	case 1:
-		vdev_config_changed(d);
+		vdev_config_begin(d);
+		vdev_config_end(d, true);
 		break;
 	case 2:
 		m.fake.start_err = how & 0x80 ? -ENOMEM : 0;

@@ -5,6 +5,14 @@
 #include "base/num.h"
 #include "blk_priv.h"
 
+static void blk_set_capacity(struct blk *b, uint64_t sectors)
+{
+	vdev_config_begin(&b->dev);
+	uint64_t was = atomic_exchange_explicit(&b->capacity_sectors, sectors,
+						memory_order_relaxed);
+	vdev_config_end(&b->dev, sectors != was);
+}
+
 int blk_resize(struct vdev *d)
 {
 	struct blk *b = container_of(d, struct blk, dev);
@@ -15,8 +23,7 @@ int blk_resize(struct vdev *d)
 	if (err)
 		return err;
 	atomic_store_explicit(&b->size_bytes, bytes, memory_order_relaxed);
-	atomic_store_explicit(&b->capacity_sectors, blk_capacity(b, bytes), memory_order_relaxed);
-	vdev_config_changed(d);
+	blk_set_capacity(b, blk_capacity(b, bytes));
 	return 0;
 }
 
@@ -25,7 +32,7 @@ static int blk_truncate(struct blk *b, uint64_t bytes)
 {
 	uint64_t capacity = blk_capacity(b, bytes);
 	if (capacity < atomic_load_explicit(&b->capacity_sectors, memory_order_relaxed))
-		atomic_store_explicit(&b->capacity_sectors, capacity, memory_order_relaxed);
+		blk_set_capacity(b, capacity);
 	return ftruncate(b->file.fd, (off_t)bytes) ? -errno : 0;
 }
 

@@ -100,10 +100,11 @@ static void console_on_resize(struct reactor_msg *m)
 void console_resize(struct vdev *d, uint16_t cols, uint16_t rows)
 {
 	struct console *con = container_of(d, struct console, dev);
+	vdev_config_begin(d);
 	atomic_store_explicit(&con->size, (uint32_t)cols << 16 | rows, memory_order_relaxed);
+	vdev_config_end(d, true);
 	if (!atomic_exchange_explicit(&con->is_resize_posted, true, memory_order_acq_rel))
 		reactor_post(vworker_reactor(con->worker), &con->resize_msg);
-	vdev_config_changed(d);
 }
 
 /* --- life --- */

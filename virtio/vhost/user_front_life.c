@@ -182,14 +182,14 @@ static int life_refresh_config(struct front *f)
 	int err = front_read_config(f, bytes, now);
 	if (err)
 		return err;
+	vdev_config_begin(&f->dev);
 	mutex_lock(&f->lock);
 	if (f->has_choice) /* perhaps on its way only */
 		now[FRONT_WCE] = f->config[FRONT_WCE];
 	bool is_other = memcmp(f->config, now, bytes);
 	memcpy(f->config, now, bytes);
 	mutex_unlock(&f->lock);
-	if (is_other)
-		vdev_config_changed(&f->dev);
+	vdev_config_end(&f->dev, is_other);
 	return 0;
 }
 

@@ -197,3 +197,24 @@ void drive_idle(struct drive *v)
 		(void)nanosleep(&nap, NULL);
 	}
 }
+
+bool drive_sees_half(struct drive *v, void *(*change)(void *arg), void *arg)
+{
+	const struct timespec tick = { 0, 1000000 };
+	struct vdev *d = v->dev;
+	uint8_t before[256], now[sizeof(before)];
+	bool is_same = true;
+	pthread_t thread;
+	assert_in_range(d->config_bytes, 1, sizeof(now));
+	mutex_lock(&d->lock);
+	d->ops->config_read(d, 0, before, d->config_bytes);
+	assert_int_equal(pthread_create(&thread, NULL, change, arg), 0);
+	for (unsigned i = 0; i < 50 && is_same; i++) { /* what is not seen soon is not seen */
+		(void)nanosleep(&tick, NULL);
+		d->ops->config_read(d, 0, now, d->config_bytes);
+		is_same = !memcmp(before, now, d->config_bytes);
+	}
+	mutex_unlock(&d->lock);
+	pthread_join(thread, NULL);
+	return !is_same;
+}

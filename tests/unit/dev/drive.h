@@ -74,6 +74,11 @@ bool drive_used(struct drive *v, uint16_t idx, uint16_t *head, uint32_t *len);
 uint32_t drive_wait(struct drive *v, uint16_t idx, uint16_t *head);
 /* Let things happen for a moment: a step, or a nap. */
 void drive_idle(struct drive *v);
+/*
+ * While @change(@arg) runs on another thread a driver is in the middle of its configuration space.
+ * Does it read anything of the change there? That would be half of it, under the old generation.
+ */
+bool drive_sees_half(struct drive *v, void *(*change)(void *arg), void *arg);
 /* Go on until @cond; fails the test after a minute or two. */
 #define drive_until(v, cond)                                                                       \
 	do {                                                                                       \

@@ -185,6 +185,30 @@ static void a_disk_is_made_larger_and_smaller(void **state)
 	assert_int_equal(capacity(f), DISK_BYTES / 2 / 512);
 }
 
+static void *make_it_smaller(void *arg)
+{
+	BUG_ON(blk_set_size(arg, DISK_BYTES / 2));
+	return NULL;
+}
+
+static void *make_it_larger(void *arg)
+{
+	BUG_ON(blk_set_size(arg, 2 * DISK_BYTES));
+	return NULL;
+}
+
+/* The capacity is two registers to a driver. */
+static void the_capacity_changes_as_a_whole(void **state)
+{
+	struct disk *f = *state;
+	disk_up(f, DISK_ALL);
+	uint8_t generation = vdev_generation(f->v.dev);
+	assert_false(drive_sees_half(&f->v, make_it_smaller, f->v.dev));
+	assert_int_equal(vdev_generation(f->v.dev), (uint8_t)(generation + 1));
+	assert_false(drive_sees_half(&f->v, make_it_larger, f->v.dev));
+	assert_int_equal(vdev_generation(f->v.dev), (uint8_t)(generation + 2));
+}
+
 static void a_resize_that_fails_leaves_the_size(void **state)
 {
 	struct disk *f = *state;
@@ -340,6 +364,7 @@ int main(void)
 		T(the_configuration_space_tells_it_all),
 		T(a_disk_grows_while_it_runs),
 		T(a_disk_is_made_larger_and_smaller),
+		T(the_capacity_changes_as_a_whole),
 		T(a_resize_that_fails_leaves_the_size),
 		T(a_read_only_disk_keeps_its_size),
 		T(tells_what_it_made_of_its_settings),

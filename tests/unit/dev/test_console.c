@@ -25,6 +25,21 @@ static void the_size_is_told(void **state)
 	assert_int_equal(c.rows, 50);
 }
 
+static void *make_it_larger(void *arg)
+{
+	console_resize(arg, 132, 50);
+	return NULL;
+}
+
+static void the_size_changes_as_a_whole(void **state)
+{
+	struct term *f = *state;
+	term_up_single(f);
+	uint8_t generation = vdev_generation(f->v.dev);
+	assert_false(drive_sees_half(&f->v, make_it_larger, f->v.dev));
+	assert_int_equal(vdev_generation(f->v.dev), (uint8_t)(generation + 1));
+}
+
 static void emergency_output_needs_no_driver(void **state)
 {
 	struct term *f = *state;
@@ -87,6 +102,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(the_size_is_told),
+		T(the_size_changes_as_a_whole),
 		T(emergency_output_needs_no_driver),
 		T(emergency_output_does_not_outlive_the_device),
 		T(too_many_ports_are_refused),

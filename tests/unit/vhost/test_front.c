@@ -217,6 +217,28 @@ static void a_change_of_configuration_arrives(void **state)
 	assert_int_equal(b->connects, 1);
 }
 
+static void a_change_of_configuration_is_seen_as_a_whole(void **state)
+{
+	struct backend *b = *state;
+	uint8_t first = 0, generation;
+	backend_up(b);
+	backend_until(b, VHOST_USER_GET_CONFIG, 1);
+	generation = vdev_generation(b->d);
+	b->config[0] = 77;
+	tell_change(b, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0);
+	mutex_lock(&b->d->lock); /* a driver is in the middle of it */
+	for (unsigned i = 0; i < 500 && first != 77; i++) {
+		drive_idle(&b->v);
+		b->d->ops->config_read(b->d, 0, &first, 1);
+	}
+	mutex_unlock(&b->d->lock);
+	assert_int_not_equal(first, 77);
+	drive_until(&b->v, b->v.config_changes == 1);
+	vdev_config_read(b->d, 0, &first, 1);
+	assert_int_equal(first, 77);
+	assert_int_equal(vdev_generation(b->d), (uint8_t)(generation + 1));
+}
+
 static void a_write_of_configuration_arrives(void **state)
 {
 	struct backend *b = *state;
@@ -313,6 +335,7 @@ int main(void)
 		T(a_broken_ring_needs_a_reset),
 		T(what_breaks_while_it_stops_is_over_with_the_reset),
 		T(a_change_of_configuration_arrives),
+		T(a_change_of_configuration_is_seen_as_a_whole),
 		T(a_write_of_configuration_arrives),
 		T(the_choice_of_a_write_cache_outlives_servers),
 		T(what_a_server_refuses_is_not_seen),

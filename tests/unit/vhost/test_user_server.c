@@ -286,7 +286,8 @@ static void configuration_is_read_written_and_announced(void **state)
 	assert_int_equal(fe_recv(r, VHOST_USER_GET_CONFIG, &c, sizeof(c), NULL), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	assert_true(fe_ack(r, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, pair[1]));
-	vdev_config_changed(&r->body->dev);
+	vdev_config_begin(&r->body->dev);
+	vdev_config_end(&r->body->dev, true);
 	struct vhost_user_header h;
 	assert_int_equal(recv(pair[0], &h, sizeof(h), MSG_WAITALL), sizeof(h));
 	assert_int_equal(h.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);

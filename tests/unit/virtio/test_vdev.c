@@ -235,11 +235,13 @@ static void a_change_of_configuration_is_told(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t before = vdev_generation(f->d);
-	vdev_config_changed(f->d);
+	vdev_config_begin(f->d);
+	vdev_config_end(f->d, true);
 	assert_int_equal(vdev_generation(f->d), (uint8_t)(before + 1));
 	assert_int_equal(f->config_irqs, 0); /* no driver yet */
 	go_live(f, V1);
-	vdev_config_changed(f->d);
+	vdev_config_begin(f->d);
+	vdev_config_end(f->d, true);
 	assert_int_equal(vdev_generation(f->d), (uint8_t)(before + 2));
 	assert_int_equal(f->config_irqs, 1);
 }
@@ -272,8 +274,10 @@ static void *race_worker(void *arg)
 		}
 		if (++faults % 64 == 0)
 			vdev_needs_reset(r->f->d, "scripted");
-		if (faults % 16 == 0)
-			vdev_config_changed(r->f->d);
+		if (faults % 16)
+			continue;
+		vdev_config_begin(r->f->d);
+		vdev_config_end(r->f->d, true);
 	}
 	return NULL;
 }

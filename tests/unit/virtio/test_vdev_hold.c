@@ -196,10 +196,12 @@ static void no_master_tells_nothing(void **state)
 	struct fixture *f = *state;
 	go_live(f, V1);
 	vdev_set_master(f->d, false);
-	vdev_config_changed(f->d);
+	vdev_config_begin(f->d);
+	vdev_config_end(f->d, true);
 	assert_int_equal(f->config_irqs, 0);
 	vdev_set_status(f->d, LIVE);
-	vdev_config_changed(f->d);
+	vdev_config_begin(f->d);
+	vdev_config_end(f->d, true);
 	assert_int_equal(f->config_irqs, 1);
 }
 

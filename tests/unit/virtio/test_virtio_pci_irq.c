@@ -77,7 +77,8 @@ static void without_msix_the_line_and_isr_speak(void **state)
 	assert_int_equal(get(f, ISR, 1), 1);
 	assert_false(f->chip.level[INTX_GSI]);
 	assert_int_equal(get(f, ISR, 1), 0);
-	vdev_config_changed(&f->fake.dev);
+	vdev_config_begin(&f->fake.dev);
+	vdev_config_end(&f->fake.dev, true);
 	assert_true(f->chip.level[INTX_GSI]);
 	notifier_signal(f->fake.setup[0].call);
 	assert_int_equal(get(f, ISR, 4), 3);
@@ -137,7 +138,8 @@ static void what_the_line_did_not_get_told_goes_by_msix(void **state)
 	assert_false(notifier_is_pending(f->fake.setup[0].call));
 	set_msix(f, 0);
 	assert_int_equal(get(f, ISR, 1), 1);
-	vdev_config_changed(&f->fake.dev);
+	vdev_config_begin(&f->fake.dev);
+	vdev_config_end(&f->fake.dev, true);
 	set_msix(f, PCI_MSIX_FLAGS_ENABLE);
 	assert_true(notifier_consume(&f->v->config.call));
 	assert_false(notifier_is_pending(f->fake.setup[0].call));
@@ -177,11 +179,13 @@ static void isr_tells_of_the_configuration_under_msix_too(void **state)
 	go_live(f);
 	notifier_signal(f->fake.setup[0].call);
 	assert_int_equal(get(f, ISR, 1), 0);
-	vdev_config_changed(&f->fake.dev);
+	vdev_config_begin(&f->fake.dev);
+	vdev_config_end(&f->fake.dev, true);
 	assert_false(f->chip.level[INTX_GSI]);
 	assert_int_equal(get(f, ISR, 1), VIRTIO_PCI_ISR_CONFIG);
 	assert_int_equal(get(f, ISR, 1), 0);
-	vdev_config_changed(&f->fake.dev);
+	vdev_config_begin(&f->fake.dev);
+	vdev_config_end(&f->fake.dev, true);
 	put(f, R_STATUS, 0, 1);
 	vdev_queue_stopped(&f->fake.dev, 0);
 	vdev_queue_stopped(&f->fake.dev, 1);
