@@ -41,10 +41,13 @@ MUST_CHECK int serial_create(struct serial **out, const struct serial_config *cf
 /* Begin to read input. Any thread, once the reactor runs or will. */
 void serial_start(struct serial *s);
 /*
- * Stop input, wait until output was written or @timeout_ns passed. The guest is out of it, the
- * reactor still runs; not on its thread. Once, before serial_destroy(), if it was started.
+ * Stop input, wait until output was written or @drain_ns passed; then drop what is left, which
+ * takes a moment. The guest is out of it, the reactor still runs; not on its thread. Once, before
+ * serial_destroy(), if it was started. False: after @abort_ns more the host was still inside a
+ * write, as of a file whose server does not answer. Nothing ends that: @s, its reactor, and what
+ * its interrupt goes to have to stay.
  */
-void serial_stop(struct serial *s, uint64_t timeout_ns);
+MUST_CHECK bool serial_stop(struct serial *s, uint64_t drain_ns, uint64_t abort_ns);
 void serial_destroy(struct serial *s);
 
 /*

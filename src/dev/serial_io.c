@@ -215,16 +215,15 @@ void serial_start(struct serial *s)
 	mutex_unlock(&s->lock);
 }
 
-void serial_stop(struct serial *s, uint64_t timeout_ns)
+bool serial_stop(struct serial *s, uint64_t drain_ns, uint64_t abort_ns)
 {
 	mutex_lock(&s->lock);
 	s->is_stopping = true;
 	mutex_unlock(&s->lock);
 	reactor_post(s->cfg.reactor, &s->stop_msg);
-	if (rendezvous_wait(&s->stopped, timeout_ns))
-		return;
+	if (rendezvous_wait(&s->stopped, drain_ns))
+		return true;
 	reactor_post(s->cfg.reactor, &s->abort_msg);
 	/* both: s may not be freed under a message that is under way */
-	(void)rendezvous_wait(&s->aborted, RENDEZVOUS_FOREVER);
-	(void)rendezvous_wait(&s->stopped, RENDEZVOUS_FOREVER);
+	return rendezvous_wait(&s->aborted, abort_ns) && rendezvous_wait(&s->stopped, abort_ns);
 }

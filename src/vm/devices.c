@@ -13,6 +13,7 @@
 #include "vm_priv.h"
 
 #define PORT_DRAIN_NS   (2 * NSEC_PER_SEC) /* for output that nobody reads */
+#define PORT_ABORT_NS   (5 * NSEC_PER_SEC) /* for the I/O thread, where the CPUs are busy */
 #define IO_RING_ENTRIES 64
 #define MAX_AUTO_QUEUES 16
 
@@ -37,7 +38,8 @@ enum vm_status vm_io_build(struct vm *vm)
 
 void vm_io_undo(struct vm *vm)
 {
-	vworker_destroy(vm->io);
+	if (!vm->io_hangs)
+		vworker_destroy(vm->io);
 }
 
 /* --- serial ports and consoles: the host's end --- */
@@ -66,7 +68,8 @@ enum vm_status vm_ports_build(struct vm *vm)
 
 void vm_ports_undo(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->c->nr_serial; i++)
+	/* to close a file that hangs would hang, too */
+	for (unsigned i = 0; i < vm->c->nr_serial && !vm->io_hangs; i++)
 		endpoint_close(&vm->ports[i], vm->has_run);
 	terminal_close(vm->terminal);
 }
@@ -197,11 +200,25 @@ enum vm_status vm_platform_build(struct vm *vm)
 	return VM_EXIT_OK;
 }
 
+/* Once one hangs the others lose their patience: the I/O thread may be inside that write. */
+static void platform_stop_ports(struct vm *vm)
+{
+	for (unsigned i = 0; i < VM_NR_SERIAL; i++) {
+		uint64_t abort_ns = vm->io_hangs ? 0 : PORT_ABORT_NS;
+		if (!vm->serial[i] || serial_stop(vm->serial[i], PORT_DRAIN_NS, abort_ns))
+			continue;
+		if (!vm->io_hangs)
+			log_warn("serial port %u: its output hangs; what was left of it is lost",
+				 i + 1);
+		vm->io_hangs = true;
+	}
+}
+
 void vm_platform_undo(struct vm *vm)
 {
-	for (unsigned i = 0; i < VM_NR_SERIAL; i++)
-		if (vm->serial[i])
-			serial_stop(vm->serial[i], PORT_DRAIN_NS);
+	platform_stop_ports(vm);
+	if (vm->io_hangs)
+		return;
 	for (unsigned i = 0; i < machine_nr_devs; i++) {
 		const struct machine_dev *d = &machine_devs[i];
 		/* -ENOENT: was never added */

@@ -121,7 +121,8 @@ enum vm_status vm_memory_build(struct vm *vm)
 
 void vm_memory_undo(struct vm *vm)
 {
-	gmem_destroy(vm->mem);
+	if (!vm->io_hangs)
+		gmem_destroy(vm->mem);
 }
 
 enum vm_status vm_hypervisor_build(struct vm *vm)
@@ -135,7 +136,8 @@ enum vm_status vm_hypervisor_build(struct vm *vm)
 
 void vm_hypervisor_undo(struct vm *vm)
 {
-	hv_destroy(vm->hv);
+	if (!vm->io_hangs)
+		hv_destroy(vm->hv);
 }
 
 enum vm_status vm_buses_build(struct vm *vm)
@@ -153,6 +155,8 @@ enum vm_status vm_buses_build(struct vm *vm)
 
 void vm_buses_undo(struct vm *vm)
 {
+	if (vm->io_hangs)
+		return;
 	pci_bus_destroy(vm->pci);
 	bus_destroy(vm->mmio);
 	bus_destroy(vm->pio);

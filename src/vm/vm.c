@@ -93,6 +93,8 @@ enum vm_status vm_run_with(const struct vm_config *c, const struct vm_extra *ext
 		if (vm_stages[built].undo)
 			vm_stages[built].undo(vm);
 	rcu_leave_thread();
+	if (vm->io_hangs)
+		return status; /* not long before the process ends */
 	free(vm->cpus);
 	free(vm);
 	return status;

@@ -105,6 +105,7 @@ struct vm {
 	struct log_said *said; /* shared with the processes of devices until they are ready */
 	struct vm_child children[VM_MAX_DISKS + 2];
 	struct vworker *io; /* serial ports and slow devices */
+	bool io_hangs; /* it cannot be stopped: what it may touch stays until the process ends */
 	struct terminal *terminal;
 	struct endpoint ports[2 * VM_NR_SERIAL];
 	struct irq_share *serial_irqs; /* ports 1 and 3 have one input, 2 and 4 another */

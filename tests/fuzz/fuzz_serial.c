@@ -156,7 +156,7 @@ static void finish_output(void)
 	pthread_t t;
 	BUG_ON(pthread_create(&t, NULL, run_passes, &stop));
 	fake_held = 0;
-	serial_stop(fuzz.s, 100 * NSEC_PER_SEC);
+	BUG_ON(!serial_stop(fuzz.s, 100 * NSEC_PER_SEC, 0));
 	atomic_store(&stop, true);
 	pthread_join(t, NULL);
 	BUG_ON(fuzz.expect_out != fuzz.next_out);

@@ -91,7 +91,7 @@ static void every_byte_passes_once(void **state)
 		assert_int_equal(count[i], PER_VCPU);
 	}
 	assert_int_equal(t.received, NR_INPUT);
-	serial_stop(t.s, 20 * NSEC_PER_SEC);
+	assert_true(serial_stop(t.s, 20 * NSEC_PER_SEC, 20 * NSEC_PER_SEC));
 	assert_int_equal(bus_remove(t.board.pio, PORT, 8), 0);
 	serial_destroy(t.s);
 	board_end_reactor(&t.board);

@@ -52,7 +52,7 @@ static inline int setup(void **state)
 
 static inline void stop(struct fixture *f, uint64_t timeout_ns)
 {
-	serial_stop(f->s, timeout_ns);
+	assert_true(serial_stop(f->s, timeout_ns, 20 * SECOND));
 	assert_int_equal(bus_remove(f->board.pio, PORT, 8), 0);
 	serial_destroy(f->s);
 	f->s = NULL;

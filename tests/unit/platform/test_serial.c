@@ -332,6 +332,21 @@ static void stop_ends_a_read_that_waits(void **state)
 	stop(f, 20 * SECOND);
 }
 
+/* No answer from the reactor's thread, as where it is inside a write. */
+static void stop_gives_up_on_a_write_that_hangs(void **state)
+{
+	struct fixture *f = *state;
+	put(f, UART_TX, 'x');
+	assert_false(serial_stop(f->s, SECOND / 100, SECOND / 100));
+	assert_int_equal(bus_remove(f->board.pio, PORT, 8), 0);
+	board_run_reactor(&f->board);
+	board_end_reactor(&f->board);
+	serial_destroy(f->s);
+	f->s = NULL;
+	board_make_reactor(&f->board); /* for the end of the test */
+	board_run_reactor(&f->board);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +370,7 @@ int main(void)
 		T(stop_waits_for_what_was_written),
 		T(stop_gives_up_on_a_host_that_takes_nothing),
 		T(stop_ends_a_read_that_waits),
+		TI(stop_gives_up_on_a_write_that_hangs),
 	};
 	return cmocka_run_group_tests(tests, board_group_setup, board_group_teardown);
 }
