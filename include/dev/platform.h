@@ -28,7 +28,8 @@ struct machine_sink {
 /*
  * 16550A UART (src/dev/serial.c). 8 registers. Output leaves through a ring buffer that the reactor
  * drains to @out_fd: a vCPU never writes to a file. While the buffer is full the transmitter is
- * not empty, so the guest waits; nothing is lost.
+ * not empty, so the guest waits; nothing is lost but what a terminal gets that nobody has open
+ * (dev/pty.h).
  */
 struct serial; /* from serial_create() to serial_destroy() */
 struct serial_config {

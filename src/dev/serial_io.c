@@ -1,12 +1,9 @@
 /* serial_io.c - 16550A UART, the host's side; see serial_priv.h. */
 #include <errno.h>
 #include <poll.h>
+#include "dev/pty.h"
 #include "rendezvous.h"
 #include "serial_priv.h"
-
-#define SERIAL_HANGUP_NS                                                                           \
-	(100 * 1000 * 1000ull) /* a pty nobody has open is looked at that often                    \
-				*/
 
 /* --- ring --- */
 
@@ -73,6 +70,19 @@ static unsigned serial_out_runs(struct serial *s, uint32_t pending)
 	return pending > first ? 2 : 1;
 }
 
+static void serial_out_write(struct serial *s)
+{
+	unsigned nr = serial_out_runs(s, serial_out_pending(s));
+	s->out_flight = true;
+	reactor_writev(s->cfg.reactor, &s->out_op, s->cfg.out_fd, s->out_iov, nr, -1, 0);
+}
+
+static void serial_out_wait(struct serial *s)
+{
+	s->out_flight = s->out_waits = true;
+	reactor_poll_fd(s->cfg.reactor, &s->out_op, s->cfg.out_fd, POLLOUT);
+}
+
 static void serial_drain(struct serial *s)
 {
 	while (!s->out_flight) {
@@ -85,9 +95,10 @@ static void serial_drain(struct serial *s)
 		}
 		if (!pending)
 			continue;
-		s->out_flight = true;
-		unsigned nr = serial_out_runs(s, pending);
-		reactor_writev(s->cfg.reactor, &s->out_op, s->cfg.out_fd, s->out_iov, nr, -1, 0);
+		if (s->may_be_left)
+			serial_out_wait(s);
+		else
+			serial_out_write(s);
 	}
 	serial_check_end(s);
 }
@@ -101,14 +112,30 @@ static void serial_out_failed(struct serial *s, int32_t res)
 	serial_out_taken(s, serial_out_pending(s));
 }
 
+/* A terminal, and this is what poll says of it: what nobody is there to take is dropped. */
+static void serial_out_ready(struct serial *s, int32_t events)
+{
+	if (!(events & POLLHUP)) {
+		serial_out_write(s);
+		return;
+	}
+	uint32_t pending = serial_out_pending(s);
+	ssize_t n = pty_leave(s->cfg.out_fd, s->out_iov, serial_out_runs(s, pending));
+	serial_out_taken(s, n ? (uint32_t)n : pending);
+	serial_drain(s);
+}
+
 static void serial_out_done(struct reactor_op *op, int32_t res)
 {
 	struct serial *s = container_of(op, struct serial, out_op);
 	bool was_wait = s->out_waits;
 	s->out_flight = s->out_waits = false;
 	if (res == -EAGAIN) {
-		s->out_flight = s->out_waits = true;
-		reactor_poll_fd(s->cfg.reactor, &s->out_op, s->cfg.out_fd, POLLOUT);
+		serial_out_wait(s);
+		return;
+	}
+	if (res > 0 && was_wait && s->may_be_left) {
+		serial_out_ready(s, res);
 		return;
 	}
 	if (res <= 0)
@@ -154,7 +181,7 @@ static void serial_in_wait(struct serial *s, int32_t res)
 	if (res == -EAGAIN)
 		reactor_poll_fd(s->cfg.reactor, &s->in_op, s->cfg.in_fd, POLLIN);
 	else
-		reactor_timeout(s->cfg.reactor, &s->in_op, SERIAL_HANGUP_NS);
+		reactor_timeout(s->cfg.reactor, &s->in_op, PTY_LOOK_NS);
 }
 
 /* At the end of file, and after errors that will not go away, in_busy stays: no more reads. */
@@ -199,6 +226,7 @@ static void serial_on_abort(struct reactor_msg *m)
 
 void serial_io_init(struct serial *s)
 {
+	s->may_be_left = pty_may_be_left(s->cfg.out_fd);
 	s->in_op.done = serial_in_done;
 	s->out_op.done = serial_out_done;
 	s->in_msg.fn = serial_on_in;

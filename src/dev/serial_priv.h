@@ -33,6 +33,7 @@ struct serial {
 	/* immutable after create */
 	struct serial_config cfg;
 	struct notifier stopped, aborted; /* for serial_stop() */
+	bool may_be_left;                 /* out_fd: a terminal that nobody may have open */
 	struct mutex lock;
 	/* under lock: registers */
 	uint8_t ier, lcr, mcr, lsr_errors, msr_lines, msr_deltas, scratch, fcr;

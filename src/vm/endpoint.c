@@ -76,7 +76,18 @@ static int endpoint_connect(struct endpoint *e, const char *path)
 	return err;
 }
 
-/* The far side stays open here too, so that nobody attached is not an error for the guest. */
+/* The far side only learns to be raw: a device is to see whether anybody has it open (dev/pty.h).
+ */
+static int endpoint_set_raw(const char *name)
+{
+	struct termios raw;
+	CLEANUP(fd_cleanup) int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (far < 0 || tcgetattr(far, &raw) < 0)
+		return -errno;
+	cfmakeraw(&raw);
+	return tcsetattr(far, TCSANOW, &raw) < 0 ? -errno : 0;
+}
+
 static int endpoint_open_pty(struct endpoint *e, const struct vm_serial_config *s)
 {
 	char name[64];
@@ -87,13 +98,9 @@ static int endpoint_open_pty(struct endpoint *e, const struct vm_serial_config *
 	e->own_fds[0] = e->in_fd = e->out_fd = fd;
 	if (grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, name, sizeof(name)))
 		return -errno;
-	e->own_fds[1] = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	struct termios raw;
-	if (e->own_fds[1] < 0 || tcgetattr(e->own_fds[1], &raw) < 0)
-		return -errno;
-	cfmakeraw(&raw);
-	if (tcsetattr(e->own_fds[1], TCSANOW, &raw) < 0)
-		return -errno;
+	int err = endpoint_set_raw(name);
+	if (err)
+		return err;
 	fprintf(stderr, "vmm: %s %u is %s\n", s->is_virtio ? "console" : "serial port", s->num,
 		name);
 	return 0;

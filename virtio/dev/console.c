@@ -233,6 +233,7 @@ static void console_init_rest(struct console *con)
 	con->emerg = (struct console_out){ .reactor = vworker_reactor(con->worker),
 					   .fd = con->ports[0].out.fd,
 					   .is_blocking = con->ports[0].out.is_blocking,
+					   .may_be_left = con->ports[0].out.may_be_left,
 					   .finished = console_emerg_finished };
 	con->resize_msg.fn = console_on_resize;
 	con->emerg_msg.fn = console_on_emerg;

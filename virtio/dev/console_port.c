@@ -4,13 +4,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "base/err.h"
-
-#define CONSOLE_PTMX makedev(5, 2) /* Documentation/admin-guide/devices.txt */
+#include "dev/pty.h"
 
 /* --- output: one chain at a time, so that bytes stay in order --- */
 
@@ -37,11 +34,18 @@ static void console_out_advance(struct console_out *o, size_t len)
 	}
 }
 
+static void console_out_written(struct reactor_op *op, int32_t res);
+
 static void console_out_ready(struct reactor_op *op, int32_t res)
 {
 	struct console_out *o = container_of(op, struct console_out, op);
+	ssize_t left = 0;
 	if (res < 0 || o->is_closing)
 		console_out_end(o);
+	else if (o->may_be_left && (res & POLLHUP) && !(left = pty_leave(o->fd, o->iov, o->nr)))
+		console_out_end(o); /* dropped: nobody is there to take it */
+	else if (left)
+		console_out_written(op, (int32_t)left);
 	else
 		console_out_write(o);
 }
@@ -84,7 +88,7 @@ static void console_out_wait(struct console_out *o)
 
 static void console_out_step(struct console_out *o)
 {
-	if (o->is_blocking)
+	if (o->is_blocking || o->may_be_left)
 		console_out_wait(o);
 	else
 		console_out_write(o);
@@ -216,6 +220,14 @@ static void console_read_done(struct console_port *p, struct vq_chain *c, uint32
 	console_run_end(&p->kept->in);
 }
 
+/* Nobody has the terminal open, which no poll waits for. */
+static void console_look_later(struct console_port *p)
+{
+	p->is_waiting = true;
+	vworker_hold(&p->rx);
+	reactor_timeout(p->out.reactor, &p->in_op, PTY_LOOK_NS);
+}
+
 static void console_read(struct console_port *p, struct vq *q, struct vq_chain *c)
 {
 	if (!c->in_bytes) {
@@ -234,7 +246,10 @@ static void console_read(struct console_port *p, struct vq *q, struct vq_chain *
 	}
 	console_run_end(&p->kept->in);
 	vq_unpop(q, c);
-	p->is_at_end = err != EAGAIN && err != EINTR;
+	if (err == EIO && p->in_may_be_left)
+		console_look_later(p);
+	else
+		p->is_at_end = err != EAGAIN && err != EINTR;
 }
 
 /* A predecessor was about to read into the first buffer: what it got is there. */
@@ -299,13 +314,6 @@ void console_rx_stopping(struct vworker_queue *wq)
 		reactor_cancel(p->out.reactor, &p->in_op);
 }
 
-/* The near end of a pseudo-terminal: opened again, it is the end of another one. */
-static bool console_is_ptmx(int fd)
-{
-	struct stat st;
-	return !fstat(fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == CONSOLE_PTMX;
-}
-
 /*
  * A terminal is usually shared with the shell we were started from: switching the description to
  * non-blocking would reach that one, too. So one of our own is opened.
@@ -314,7 +322,7 @@ static int console_open_own(int fd)
 {
 	char path[32];
 	int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
-	if (flags < 0 || (flags & O_NONBLOCK) || !isatty(fd) || console_is_ptmx(fd))
+	if (flags < 0 || (flags & O_NONBLOCK) || !isatty(fd) || pty_is_near_end(fd))
 		return -1;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* has room for any int */
 	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -332,6 +340,8 @@ void console_port_init(struct console_port *p, struct console *con,
 				       .fd = p->own_fd >= 0 ? p->own_fd : cfg->out_fd,
 				       .run = &p->kept->out,
 				       .finished = console_tx_finished };
+	p->out.may_be_left = pty_may_be_left(p->out.fd);
+	p->in_may_be_left = pty_may_be_left(cfg->in_fd);
 	p->out.is_blocking = p->out.fd >= 0 && isatty(p->out.fd) &&
 			     !(fcntl(p->out.fd, F_GETFL) & O_NONBLOCK);
 }

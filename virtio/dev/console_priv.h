@@ -31,6 +31,7 @@ struct console_out {
 	 * byte at a time, when it is ready for one.
 	 */
 	bool is_blocking;
+	bool may_be_left; /* a terminal that nobody may have open: dev/pty.h */
 	struct iovec *iov;
 	unsigned nr;
 	struct iovec byte;
@@ -83,6 +84,7 @@ struct console_port {
 	struct console *con;
 	struct console_port_config cfg;
 	struct console_kept_port *kept;
+	bool in_may_be_left; /* as in console_out */
 	int own_fd; /* cfg.out_fd opened again, not to block; -1: not needed, or not possible */
 	/* worker thread */
 	struct vworker_queue rx, tx;

@@ -242,6 +242,86 @@ static void a_pseudo_terminal_of_our_own(void **state)
 	(void)close(master);
 }
 
+/* As type=pty makes it: not to block. @name: of the far end, which nobody has open. */
+static int near_end(char *name, size_t len)
+{
+	struct termios raw;
+	int near = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	assert_true(near >= 0 && !grantpt(near) && !unlockpt(near));
+	assert_int_equal(ptsname_r(near, name, len), 0);
+	int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(far >= 0 && !tcgetattr(far, &raw));
+	cfmakeraw(&raw);
+	assert_int_equal(tcsetattr(far, TCSANOW, &raw), 0);
+	close(far);
+	return near;
+}
+
+static void a_terminal_that_nobody_has_open_does_not_hold_the_guest_up(void **state)
+{
+	struct term *f = *state;
+	char name[64], got[4096];
+	int near = near_end(name, sizeof(name));
+	const struct console_port_config p = { .in_fd = -1, .out_fd = near, .is_console = true };
+	term_up(f, &p, 1);
+	memset(f->v.ram + TERM_DATA, 'x', 1 << 18);
+	for (unsigned i = 0; i < 3; i++) {
+		term_send(f, TERM_DATA, 1 << 18);
+		(void)drive_wait(&f->v, TERM_TX, NULL);
+	}
+	/* what is there of it is for who comes, and from then on nothing is lost */
+	int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	assert_true(far >= 0 && read(far, got, sizeof(got)) > 0 && got[0] == 'x');
+	while (read(far, got, sizeof(got)) > 0)
+		;
+	for (unsigned i = 0; i < 1 << 18; i++)
+		f->v.ram[TERM_DATA + i] = (uint8_t)(i % 251);
+	term_send(f, TERM_DATA, 1 << 18);
+	fake_passes(100);
+	assert_true(term_nothing_used(f, TERM_TX));
+	for (unsigned n = 0; n < 1 << 18; fake_passes(1)) {
+		ssize_t k = read(far, got, 1000);
+		for (ssize_t i = 0; i < k; i++)
+			assert_int_equal((uint8_t)got[i], n++ % 251);
+	}
+	(void)drive_wait(&f->v, TERM_TX, NULL);
+	term_send(f, TERM_DATA, 1 << 18);
+	fake_passes(100);
+	assert_true(term_nothing_used(f, TERM_TX));
+	close(far); /* it goes in the middle */
+	(void)drive_wait(&f->v, TERM_TX, NULL);
+	drive_reset(&f->v);
+	close(near);
+}
+
+static void input_of_a_terminal_begins_when_somebody_comes(void **state)
+{
+	struct term *f = *state;
+	char name[64];
+	int near = near_end(name, sizeof(name));
+	const struct console_port_config p = { .in_fd = near, .out_fd = -1, .is_console = true };
+	term_up(f, &p, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		fake_held = 1u << FAKE_TIMEOUT;
+		term_give_buffer(f, TERM_DATA, 64);
+		fake_passes(100);
+		assert_int_equal(fake_waiting(FAKE_TIMEOUT), 1); /* no spinning */
+		assert_int_equal(fake_waiting(FAKE_POLL), 0);
+		int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+		assert_true(far >= 0);
+		assert_int_equal(write(far, "ls\n", 3), 3);
+		fake_held = 0;
+		assert_int_equal(drive_wait(&f->v, TERM_RX, NULL), 3);
+		close(far);
+	}
+	term_give_buffer(f, TERM_DATA, 64);
+	fake_held = 1u << FAKE_TIMEOUT;
+	fake_passes(100);
+	drive_reset(&f->v); /* which does not wait for the time */
+	fake_held = 0;
+	close(near);
+}
+
 static bool refuse(const struct fake_op *o, int32_t *res, uint64_t *max)
 {
 	(void)max;
@@ -327,6 +407,8 @@ int main(void)
 		T(output_that_is_held_goes_on),
 		T(a_terminal_of_somebody_else),
 		T(a_pseudo_terminal_of_our_own),
+		T(a_terminal_that_nobody_has_open_does_not_hold_the_guest_up),
+		T(input_of_a_terminal_begins_when_somebody_comes),
 		T(output_that_fails_is_dropped),
 		T(a_port_without_descriptors_is_a_sink),
 		T(survives_a_hostile_driver),

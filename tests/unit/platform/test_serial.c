@@ -125,6 +125,59 @@ static void without_a_host_output_goes_nowhere_and_the_guest_goes_on(void **stat
 	}
 }
 
+/* As type=pty makes it: not to block, and the far end in raw mode. */
+static int make_pty(char *name, size_t len)
+{
+	struct termios raw;
+	int near = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	assert_true(near >= 0 && !grantpt(near) && !unlockpt(near));
+	assert_int_equal(ptsname_r(near, name, len), 0);
+	int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(far >= 0 && !tcgetattr(far, &raw));
+	cfmakeraw(&raw);
+	assert_int_equal(tcsetattr(far, TCSANOW, &raw), 0);
+	close(far);
+	return near;
+}
+
+static void a_terminal_that_nobody_has_open_does_not_hold_the_guest_up(void **state)
+{
+	struct fixture *f = *state;
+	char name[64], buf[4096];
+	int near = make_pty(name, sizeof(name));
+	stop(f, SECOND);
+	start(f, near, near);
+	for (unsigned i = 0; i < 8 * OUT_BYTES; i++) {
+		eventually(get(f, UART_LSR) & UART_LSR_THRE);
+		put(f, UART_TX, 'x');
+	}
+	eventually(get(f, UART_LSR) & UART_LSR_TEMT);
+	/* what is there of it is for who comes, and from then on nothing is lost */
+	int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	assert_true(far >= 0 && read(far, buf, sizeof(buf)) > 0 && buf[0] == 'x');
+	while (read(far, buf, sizeof(buf)) > 0)
+		;
+	uint32_t sent = 0, total = 1 << 18;
+	for (uint32_t got = 0; got < total;) {
+		while (sent < total && get(f, UART_LSR) & UART_LSR_THRE)
+			put(f, UART_TX, (uint8_t)(sent++ % 251));
+		ssize_t n = read(far, buf, 1000);
+		for (ssize_t i = 0; i < n; i++)
+			assert_int_equal((uint8_t)buf[i], got++ % 251);
+	}
+	/* and it goes while the guest is held up */
+	for (unsigned held = 0; held < 3000;) {
+		bool is_full = !(get(f, UART_LSR) & UART_LSR_THRE);
+		held = is_full ? held + 1 : 0;
+		if (!is_full)
+			put(f, UART_TX, 'y');
+	}
+	close(far);
+	eventually(get(f, UART_LSR) & UART_LSR_TEMT);
+	stop(f, 20 * SECOND);
+	close(near);
+}
+
 static void a_host_that_fails_does_not_hang_the_guest(void **state)
 {
 	struct fixture *f = *state;
@@ -358,6 +411,7 @@ int main(void)
 		TI(a_host_that_takes_nothing_stops_the_guest_and_loses_nothing),
 		T(a_full_pipe_holds_the_guest_up_and_loses_nothing),
 		T(without_a_host_output_goes_nowhere_and_the_guest_goes_on),
+		T(a_terminal_that_nobody_has_open_does_not_hold_the_guest_up),
 		T(a_host_that_fails_does_not_hang_the_guest),
 		T(the_transmitter_interrupt_comes_whenever_it_is_enabled),
 		T(the_transmitter_interrupt_comes_again_after_output),

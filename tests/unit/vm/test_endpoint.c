@@ -6,11 +6,13 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <termios.h>
 #include <unistd.h>
 #include "src/vm/endpoint.h"
 
@@ -61,6 +63,29 @@ static void a_folder_is_no_input(void **state)
 	assert_string_equal(why, "cannot read /");
 }
 
+/* POLLHUP is how a device knows that nobody reads. */
+static void nobody_has_a_new_terminal_open(void **state)
+{
+	const struct vm_serial_config s = { .type = VM_SERIAL_PTY, .num = 1 };
+	struct endpoint e;
+	struct termios t;
+	char name[64];
+	(void)state;
+	assert_int_equal(endpoint_open(&e, &s, NULL, NULL, why), 0);
+	struct pollfd p = { .fd = e.out_fd, .events = POLLIN };
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_true(p.revents & POLLHUP);
+	assert_int_equal(ptsname_r(e.out_fd, name, sizeof(name)), 0);
+	int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(far >= 0 && !tcgetattr(far, &t));
+	assert_int_equal(t.c_lflag & (tcflag_t)(ICANON | ECHO | ISIG), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(write(e.out_fd, "text", 4), 4);
+	assert_int_equal(read(far, name, sizeof(name)), 4);
+	close(far);
+	endpoint_close(&e, false);
+}
+
 /* Its queue is full, and it accepts nobody: a stopped server, as one that is being debugged. */
 static void a_server_that_accepts_nobody_is_not_waited_for(void **state)
 {
@@ -101,6 +126,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_fifo_is_input_from_one_writer_after_the_other),
 		cmocka_unit_test(a_folder_is_no_input),
+		cmocka_unit_test(nobody_has_a_new_terminal_open),
 		cmocka_unit_test(a_server_that_accepts_nobody_is_not_waited_for),
 		cmocka_unit_test(a_file_that_was_made_for_a_vm_that_never_ran_goes_away),
 	};
