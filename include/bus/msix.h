@@ -5,7 +5,8 @@
  * Threads: all functions lock inside; table accesses come from vCPUs, attach and detach from
  *          control or vCPU threads. Signals never pass through here: they are eventfd writes.
  * Errors:  negative errno. -ENOSPC: no message route left. -EINVAL: no such vector, no eventfd.
- *          A host that refuses to wire a vector while the guest runs leaves it pending.
+ *          A host that refuses to wire a vector while the guest runs leaves it pending; it is asked
+ *          again whenever something is done to the function's vectors, and by msix_retry().
  * Spec:    PCI 3.0 §6.8.2; PCIe 5.0 §7.7.2.
  *
  * A source of interrupts is an eventfd. While its vector may fire, the eventfd is wired to the
@@ -27,6 +28,14 @@ struct msix; /* from msix_create() to msix_destroy() */
 MUST_CHECK int msix_create(struct msix **out, const struct irq_chip *chip, uint16_t nr_vectors);
 /* All sources have been detached. NULL is fine. */
 void msix_destroy(struct msix *m);
+/*
+ * @refused(@ctx) is called when the host refuses to wire a vector, once until msix_retry() has
+ * mended it: by whichever thread, under locks, so it may only note it. Before the guest runs; NULL:
+ * nobody.
+ */
+void msix_watch(struct msix *m, void (*refused)(void *ctx), void *ctx);
+/* Ask the host again. True: it still refuses. */
+bool msix_retry(struct msix *m);
 uint16_t msix_nr_vectors(const struct msix *m);
 
 /* Guest accesses to the table (16 bytes a vector) and to the pending bit array. */

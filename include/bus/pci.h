@@ -66,6 +66,9 @@ struct pci_host {
 	struct bus *mmio, *pio;
 	const struct irq_chip *irq;
 	const struct doorbell_chip *doorbell;
+	/* msix_watch(); pci_bus_retry_irqs() is called some time after */
+	void (*irq_refused)(void *ctx);
+	void *ctx;
 };
 
 /* Embedded in the device; reached back through container_of(). */
@@ -162,6 +165,9 @@ void pci_bus_destroy(struct pci_bus *b);
 MUST_CHECK int pci_bus_add(struct pci_bus *b, struct pci_func *f, int slot);
 /* Take @f out. When it returns no vCPU is inside @f. Control thread. */
 void pci_bus_remove(struct pci_bus *b, struct pci_func *f);
+
+/* Ask the host again for the interrupts that it refused to wire. True: it still does. */
+bool pci_bus_retry_irqs(struct pci_bus *b);
 
 /* Configuration access by bus/device/function: absent functions read as ones. vCPU threads. */
 void pci_bus_config_read(struct pci_bus *b, uint16_t bdf, uint16_t off, void *data, unsigned len);

@@ -35,9 +35,13 @@ struct msix {
 	/* immutable after create */
 	const struct irq_chip *chip;
 	uint16_t nr;
+	void (*refused)(void *ctx);
+	void *ctx;
 	struct mutex lock;
 	/* under lock */
 	bool is_enabled, is_masked;
+	bool owes_wires; /* the host refused some: to be tried again */
+	bool has_told;   /* refused() */
 	struct list sources;
 	struct msix_vector vectors[];
 };
@@ -79,6 +83,12 @@ void msix_destroy(struct msix *m)
 	free(m);
 }
 
+void msix_watch(struct msix *m, void (*refused)(void *ctx), void *ctx)
+{
+	m->refused = refused;
+	m->ctx = ctx;
+}
+
 uint16_t msix_nr_vectors(const struct msix *m)
 {
 	return m->nr;
@@ -100,6 +110,14 @@ static int msix_program_locked(struct msix *m, struct msix_vector *v) MUST_HOLD(
 	return err;
 }
 
+static void msix_owe_wires_locked(struct msix *m) MUST_HOLD(&m->lock)
+{
+	m->owes_wires = true;
+	if (!m->has_told && m->refused)
+		m->refused(m->ctx);
+	m->has_told = true;
+}
+
 static void msix_wire_locked(struct msix *m, struct msix_source *s, uint32_t gsi, bool on)
 	MUST_HOLD(&m->lock)
 {
@@ -110,6 +128,8 @@ static void msix_wire_locked(struct msix *m, struct msix_source *s, uint32_t gsi
 		m->chip->ops->irqfd_del(m->chip->ctx, gsi, s->n->fd);
 	else if (!m->chip->ops->irqfd_add(m->chip->ctx, gsi, s->n->fd))
 		s->is_wired = true;
+	if (on && !s->is_wired)
+		msix_owe_wires_locked(m);
 }
 
 /* Make the wires of vector @i what its mask bits say. A host that refuses leaves it pending. */
@@ -120,8 +140,10 @@ static void msix_apply_locked(struct msix *m, uint16_t i) MUST_HOLD(&m->lock)
 		return;
 	bool may_fire = m->is_enabled && !m->is_masked &&
 			!(v->entry[MSIX_ENTRY_CONTROL] & MSIX_CONTROL_MASK);
-	if (may_fire && msix_program_locked(m, v))
+	if (may_fire && msix_program_locked(m, v)) {
 		may_fire = false;
+		msix_owe_wires_locked(m);
+	}
 	list_for_each (n, &m->sources) {
 		struct msix_source *s = container_of(n, struct msix_source, link);
 		if (s->vector == i)
@@ -133,6 +155,25 @@ static void msix_apply_all_locked(struct msix *m) MUST_HOLD(&m->lock)
 {
 	for (uint16_t i = 0; i < m->nr; i++)
 		msix_apply_locked(m, i);
+}
+
+/* A host is short of memory for a moment, but a driver that has set a vector up only waits for it.
+ */
+static void msix_retry_locked(struct msix *m) MUST_HOLD(&m->lock)
+{
+	if (!m->owes_wires)
+		return;
+	m->owes_wires = false;
+	msix_apply_all_locked(m);
+}
+
+bool msix_retry(struct msix *m)
+{
+	mutex_lock(&m->lock);
+	msix_retry_locked(m);
+	bool owes = m->has_told = m->owes_wires;
+	mutex_unlock(&m->lock);
+	return owes;
 }
 
 void msix_control(struct msix *m, bool is_enabled, bool is_masked)
@@ -185,6 +226,7 @@ void msix_table_write(struct msix *m, uint64_t off, const void *data, unsigned l
 		return;
 	uint16_t i = (uint16_t)(off / MSIX_ENTRY_BYTES);
 	mutex_lock(&m->lock);
+	msix_retry_locked(m);
 	uint8_t *entry = m->vectors[i].entry;
 	memcpy(entry + off % MSIX_ENTRY_BYTES, data, len);
 	entry[MSIX_ENTRY_ADDR] &= (uint8_t)~MSIX_ADDR_MBZ;
@@ -214,6 +256,7 @@ void msix_pba_read(struct msix *m, uint64_t off, void *data, unsigned len)
 		if (off < m->nr && vector < m->nr && msix_is_pending_locked(m, vector))
 			bytes[bit / 8] |= (uint8_t)(1u << bit % 8);
 	}
+	msix_retry_locked(m);
 	mutex_unlock(&m->lock);
 }
 
@@ -258,6 +301,7 @@ int msix_attach(struct msix *m, uint16_t vector, struct notifier *n)
 	s->n = n;
 	s->vector = vector;
 	mutex_lock(&m->lock);
+	msix_retry_locked(m);
 	int err = msix_attach_locked(m, s);
 	mutex_unlock(&m->lock);
 	if (err)
@@ -273,6 +317,7 @@ void msix_detach(struct msix *m, struct notifier *n)
 		msix_wire_locked(m, s, m->vectors[s->vector].gsi, false);
 		list_remove(&s->link);
 	}
+	msix_retry_locked(m); /* what it had is free */
 	mutex_unlock(&m->lock);
 	free(s);
 }

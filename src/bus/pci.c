@@ -258,6 +258,7 @@ int pci_func_plug(struct pci_func *f, const struct pci_host *host, uint16_t bdf,
 		int err = msix_create(&f->msix, host->irq, nr);
 		if (err)
 			return err;
+		msix_watch(f->msix, host->irq_refused, host->ctx);
 	}
 	mutex_lock(&f->lock);
 	f->host = host;

@@ -211,6 +211,19 @@ static void pci_bus_retry_bars(struct pci_bus *b)
 	}
 }
 
+bool pci_bus_retry_irqs(struct pci_bus *b)
+{
+	bool is_refused = false;
+	rcu_lock();
+	for (unsigned s = 0; s < PCI_NR_SLOTS; s++) {
+		struct pci_func *f = rcu_deref(b->slots[s]);
+		if (f && f->msix)
+			is_refused |= msix_retry(f->msix);
+	}
+	rcu_unlock();
+	return is_refused;
+}
+
 void pci_bus_remove(struct pci_bus *b, struct pci_func *f)
 {
 	mutex_lock(&b->lock);

@@ -14,6 +14,7 @@
 #include "vm_priv.h"
 
 #define CPU_RR_PRIORITY 6
+#define IRQ_RETRY_MS    100
 
 /* --- signals --- */
 
@@ -173,6 +174,22 @@ static void control_take_signals(struct vm *vm)
 	}
 }
 
+/* The host was short of something when it was to wire an interrupt: until it is not. */
+static void control_retry_irqs(struct vm *vm)
+{
+	/* first: what is refused after this is noted again */
+	if (atomic_exchange_explicit(&vm->owes_irqs, false, memory_order_relaxed) &&
+	    pci_bus_retry_irqs(vm->pci))
+		atomic_store_explicit(&vm->owes_irqs, true, memory_order_relaxed);
+}
+
+static int control_wait_ms(struct vm *vm)
+{
+	int ms = vm_suspend_wait_ms(vm);
+	bool owes_irqs = atomic_load_explicit(&vm->owes_irqs, memory_order_relaxed);
+	return owes_irqs && (ms < 0 || ms > IRQ_RETRY_MS) ? IRQ_RETRY_MS : ms;
+}
+
 static unsigned control_wait(struct vm *vm)
 {
 	for (;;) {
@@ -183,12 +200,13 @@ static unsigned control_wait(struct vm *vm)
 		struct pollfd p[3] = { { vm->wake.fd, POLLIN, 0 },
 				       { vm->signal_fd, POLLIN, 0 },
 				       { vm->control ? control_fd(vm->control) : -1, POLLIN, 0 } };
-		if (poll(p, 3, vm_suspend_wait_ms(vm)) < 0)
+		if (poll(p, 3, control_wait_ms(vm)) < 0)
 			continue; /* EINTR; nothing else can happen to good descriptors */
 		if (p[2].revents)
 			control_run(vm->control);
 		(void)notifier_consume(&vm->wake); /* the events say what it was */
 		control_take_signals(vm);
+		control_retry_irqs(vm);
 		vm_suspend_step(vm);
 	}
 }

@@ -140,14 +140,24 @@ void vm_hypervisor_undo(struct vm *vm)
 		hv_destroy(vm->hv);
 }
 
+static void buses_irq_refused(void *ctx)
+{
+	struct vm *vm = ctx;
+	/* relaxed: what it says is looked up under locks */
+	atomic_store_explicit(&vm->owes_irqs, true, memory_order_relaxed);
+	notifier_signal(&vm->wake);
+}
+
 enum vm_status vm_buses_build(struct vm *vm)
 {
 	machine_pci_windows(vm->c->ram_bytes, vm->host.phys_bits, &vm->windows);
 	int err = bus_create(&vm->pio, BUS_PIO);
 	if (!err)
 		err = bus_create(&vm->mmio, BUS_MMIO);
-	vm->pci_host = (struct pci_host){ vm->mmio, vm->pio, hv_irq_chip(vm->hv),
-					  hv_doorbell_chip(vm->hv) };
+	vm->pci_host = (struct pci_host){
+		vm->mmio,          vm->pio, hv_irq_chip(vm->hv), hv_doorbell_chip(vm->hv),
+		buses_irq_refused, vm
+	};
 	if (!err)
 		err = pci_bus_create(&vm->pci, &vm->pci_host, &vm->windows);
 	return err ? vm_fail_errno(err, "making the buses") : VM_EXIT_OK;

@@ -101,8 +101,9 @@ struct vm {
 	struct pci_windows windows;
 	struct pci_host pci_host;
 	struct pci_bus *pci;
-	struct zygote *zygote; /* NULL: all devices live in this process */
-	struct log_said *said; /* shared with the processes of devices until they are ready */
+	_Atomic bool owes_irqs; /* the host refused to wire some: the control thread asks again */
+	struct zygote *zygote;  /* NULL: all devices live in this process */
+	struct log_said *said;  /* shared with the processes of devices until they are ready */
 	struct vm_child children[VM_MAX_DISKS + 2];
 	struct vworker *io; /* serial ports and slow devices */
 	bool io_hangs; /* it cannot be stopped: what it may touch stays until the process ends */

@@ -217,6 +217,68 @@ static void a_host_that_refuses_leaves_the_signal_pending(void **state)
 	assert_true(pending(f) == 1);
 }
 
+/* A host short of something for a moment: the driver of a vector does nothing more, but wait. */
+static void what_the_host_refused_is_tried_again(void **state)
+{
+	struct fixture *f = *state;
+	static const int calls[] = { ENOSPC, EMFILE }; /* of msi_set, and of irqfd_add */
+	assert_int_equal(msix_attach(f->m, 0, &f->n[0]), 0);
+	msix_control(f->m, true, false);
+	program(f, 0, 0xfee00000, 1);
+	for (unsigned i = 0; i < 6; i++) {
+		write32(f, 12, 1);
+		if (i % 2 == 0)
+			write32(f, 8, 2 + i); /* a route has to be set */
+		f->chip.fail_next = calls[i % 2];
+		write32(f, 12, 0);
+		assert_int_equal(f->chip.wires[ROUTE0], 0);
+		notifier_signal(&f->n[0]);
+		if (i < 2) {
+			program(f, 1, 0xfee00000, 3); /* another vector */
+		} else if (i < 4) {
+			assert_int_equal(msix_attach(f->m, 1, &f->n[1]), 0);
+			msix_detach(f->m, &f->n[1]);
+		} else {
+			assert_true(pending(f) == 1);
+		}
+		assert_int_equal(f->chip.wires[ROUTE0], 1);
+		assert_int_equal(notifier_consume(&f->n[0]), 1);
+	}
+	unsigned sets = f->chip.sets, adds = f->chip.adds;
+	program(f, 1, 0xfee00000, 3); /* nothing is left to try */
+	assert_int_equal(f->chip.sets + f->chip.adds, sets + adds);
+}
+
+static void count_refusal(void *ctx)
+{
+	(*(unsigned *)ctx)++;
+}
+
+static void its_owner_is_told_once_and_tries_until_it_works(void **state)
+{
+	struct fixture *f = *state;
+	unsigned told = 0;
+	msix_watch(f->m, count_refusal, &told);
+	assert_int_equal(msix_attach(f->m, 0, &f->n[0]), 0);
+	msix_control(f->m, true, false);
+	assert_false(msix_retry(f->m));
+	for (unsigned i = 0; i < 3; i++) {
+		f->chip.fail_next = ENOMEM;
+		program(f, 0, 0xfee00000, i);
+		assert_int_equal(told, i + 1);
+		for (unsigned tries = 0; tries < 3; tries++) {
+			f->chip.fail_next = ENOMEM;
+			assert_true(msix_retry(f->m));
+		}
+		assert_int_equal(told, i + 1);
+		assert_int_equal(f->chip.wires[ROUTE0], 0);
+		assert_false(msix_retry(f->m));
+		assert_int_equal(f->chip.wires[ROUTE0], 1);
+		assert_int_equal(f->chip.data[ROUTE0], i);
+	}
+	assert_int_equal(told, 3);
+}
+
 static void reset_masks_and_forgets_but_keeps_sources(void **state)
 {
 	struct fixture *f = *state;
@@ -290,6 +352,8 @@ int main(void)
 		T(no_vector_is_no_wire),
 		T(refuses_what_cannot_be_wired),
 		T(a_host_that_refuses_leaves_the_signal_pending),
+		T(what_the_host_refused_is_tried_again),
+		T(its_owner_is_told_once_and_tries_until_it_works),
 		T(reset_masks_and_forgets_but_keeps_sources),
 		T(the_table_is_read_back_as_far_as_it_is_writable),
 		T(pending_bits_past_the_last_vector_are_zero),

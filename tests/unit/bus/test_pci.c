@@ -211,6 +211,28 @@ static void message_control_reaches_the_vectors(void **state)
 	notifier_fini(&n);
 }
 
+static void interrupts_that_the_host_refused_are_tried_again(void **state)
+{
+	struct fixture *f = *state;
+	struct notifier n;
+	assert_int_equal(notifier_init(&n), 0);
+	assert_false(pci_bus_retry_irqs(f->bus));
+	assert_int_equal(pci_bus_add(f->bus, &f->a.func, 1), 1);
+	assert_int_equal(msix_attach(f->a.func.msix, 1, &n), 0);
+	msix_table_write(f->a.func.msix, 16 + 12, &(uint32_t){ 0 }, 4);
+	f->chip.fail_next = ENOMEM;
+	put(f, 1, find_cap(f, 1, PCI_CAP_ID_MSIX) + 2, PCI_MSIX_FLAGS_ENABLE, 2);
+	assert_int_equal(f->chip.wires[FAKE_MSI], 0);
+	f->chip.fail_next = ENOMEM;
+	assert_true(pci_bus_retry_irqs(f->bus));
+	assert_int_equal(f->chip.wires[FAKE_MSI], 0);
+	assert_false(pci_bus_retry_irqs(f->bus));
+	assert_int_equal(f->chip.wires[FAKE_MSI], 1);
+	pci_bus_remove(f->bus, &f->a.func);
+	msix_detach(f->a.func.msix, &n);
+	notifier_fini(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +246,7 @@ int main(void)
 		T(slots_that_share_an_input_do_not_lower_each_other),
 		T(intx_raised_while_unplugged_shows_once_plugged),
 		T(message_control_reaches_the_vectors),
+		T(interrupts_that_the_host_refused_are_tried_again),
 	};
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
