@@ -106,6 +106,8 @@ struct console_config {
 #define CONSOLE_KEEP_BYTES 4096
 /* The driver has reset the console, whose queues are all stopped, if there is one at the moment. */
 void console_keep_forget(void *keep);
+/* It begins queue @idx anew, which does not run. */
+void console_keep_forget_queue(void *keep, uint16_t idx);
 MUST_CHECK int console_create(struct vdev **out, struct gmem *mem, struct vworker *worker,
 			      const struct console_config *cfg);
 /*

@@ -64,6 +64,8 @@ struct vhost_front_config {
 	 * besides the account of requests, is void. NULL: nothing is.
 	 */
 	void (*forget)(void *forget_ctx);
+	/* The same of queue @idx alone, which its driver begins anew. */
+	void (*forget_queue)(void *forget_ctx, uint16_t idx);
 	void *forget_ctx;
 	void *ctx;
 	/*

@@ -111,8 +111,8 @@ void console_resize(struct vdev *d, uint16_t cols, uint16_t rows)
 
 static struct vworker_queue *console_queue(struct console *con, uint16_t idx)
 {
-	if (con->is_multiport && (idx == 2 || idx == 3))
-		return idx == 2 ? &con->ctrl_rx : &con->ctrl_tx;
+	if (con->is_multiport && (idx == CONSOLE_CTRL_RX || idx == CONSOLE_CTRL_TX))
+		return idx == CONSOLE_CTRL_RX ? &con->ctrl_rx : &con->ctrl_tx;
 	struct console_port *p = &con->ports[idx < 2 ? 0 : (idx - 2) / 2];
 	return idx % 2 ? &p->tx : &p->rx;
 }
@@ -223,11 +223,11 @@ static void console_init_port(struct console *con, unsigned i,
 
 static void console_init_rest(struct console *con)
 {
-	con->ctrl_rx = console_wq(con, 2);
+	con->ctrl_rx = console_wq(con, CONSOLE_CTRL_RX);
 	con->ctrl_rx.serve = console_ctrl_rx_serve;
 	con->ctrl_rx.started = console_ctrl_rx_started;
 	con->ctrl_rx.stopping = console_ctrl_rx_stopping;
-	con->ctrl_tx = console_wq(con, 3);
+	con->ctrl_tx = console_wq(con, CONSOLE_CTRL_TX);
 	con->ctrl_tx.serve = console_ctrl_tx_serve;
 	con->ctrl_tx.started = console_ctrl_tx_started;
 	con->emerg = (struct console_out){ .reactor = vworker_reactor(con->worker),

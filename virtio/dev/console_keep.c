@@ -31,6 +31,15 @@ void console_keep_forget(void *mem)
 	keep_store(&k->telling, 0);
 }
 
+/* All that is kept of a queue and not void without its account: where output was cut. */
+void console_keep_forget_queue(void *mem, uint16_t idx)
+{
+	struct console_keep *k = mem;
+	unsigned port = idx < 2 ? 0 : (idx - 2u) / 2;
+	if (idx % 2 && idx != CONSOLE_CTRL_TX && port < CONSOLE_MAX_PORTS)
+		keep_store(&k->ports[port].out_cut, 0);
+}
+
 /* --- ports --- */
 
 uint32_t console_state(const struct console_port *p)
@@ -115,6 +124,13 @@ bool console_keep_is_cut(const struct console_port *p, const struct vq *q)
 void console_keep_uncut(struct console_port *p)
 {
 	keep_store(&p->kept->out_cut, 0);
+}
+
+void console_keep_follow(struct console_port *p, bool goes_on)
+{
+	bool is_ours = p->con->keep == &p->con->own_keep;
+	if (is_ours && !goes_on)
+		console_keep_uncut(p);
 }
 
 uint32_t console_run_progress(const struct console_run *r, int fd, uint32_t max)

@@ -177,6 +177,7 @@ void console_tx_started(struct vworker_queue *wq)
 	struct console_port *p = container_of(wq, struct console_port, tx);
 	console_follow_resets(p->con);
 	p->out.is_closing = false;
+	console_keep_follow(p, wq->setup.goes_on);
 	p->resumes_out = console_keep_is_cut(p, wq->q) || console_run_resumes(&p->kept->out, wq->q);
 }
 

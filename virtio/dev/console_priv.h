@@ -14,6 +14,8 @@
 #include "base/compiler.h"
 #include "dev/virtio_devs.h"
 
+#define CONSOLE_CTRL_RX     2 /* queues of a device with MULTIPORT: VIRTIO 1.2 §5.3.2 */
+#define CONSOLE_CTRL_TX     3
 #define CONSOLE_MAX_PORTS   ((VDEV_MAX_QUEUES - 2) / 2)
 #define CONSOLE_QUEUE_SIZE  128
 #define CONSOLE_EMERG_BYTES 256u /* a power of two */
@@ -183,6 +185,8 @@ void console_keep_cut(struct console_port *p, const struct vq *q);
 /* The queue starts: is that the request it begins with? */
 bool console_keep_is_cut(const struct console_port *p, const struct vq *q);
 void console_keep_uncut(struct console_port *p);
+/* The same where the driver begins the queue anew; others see to that in memory of theirs. */
+void console_keep_follow(struct console_port *p, bool goes_on);
 /* How much of a request of @max bytes a predecessor has moved from or to @fd. */
 uint32_t console_run_progress(const struct console_run *r, int fd, uint32_t max);
 

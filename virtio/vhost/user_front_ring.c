@@ -188,6 +188,8 @@ int front_ring_start(struct front *f, uint16_t idx)
 		return err;
 	if (!was_begun || !q->is_logged)
 		front_log_clear(&f->log, idx);
+	if (!was_begun && !q->setup.goes_on && f->cfg.forget_queue)
+		f->cfg.forget_queue(f->cfg.forget_ctx, idx);
 	q->is_begun = q->is_live = true;
 	q->is_logged = front_has(f, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
 	q->has_base = false;

@@ -459,6 +459,25 @@ static void a_reset_ends_what_was_half_way(void **state)
 	}
 }
 
+/* The same of one queue: the next request of another is still the one that was half-way. */
+static void a_queue_begun_anew_is_forgotten_alone(void **state)
+{
+	(void)state;
+	struct console_keep *k = &heir_keep.k;
+	const struct {
+		uint16_t queue;
+		int port; /* whose output it is; -1: nobody's */
+	} t[] = { { 0, -1 }, { 1, 0 }, { 2, -1 }, { 3, -1 },
+		  { 4, -1 }, { 5, 1 }, { 7, 2 },  { 63, 30 } };
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		for (unsigned p = 0; p < CONSOLE_MAX_PORTS; p++)
+			k->ports[p].out_cut = 1u << 16;
+		console_keep_forget_queue(&heir_keep, t[i].queue);
+		for (int p = 0; p < (int)CONSOLE_MAX_PORTS; p++)
+			assert_int_equal(k->ports[p].out_cut, p == t[i].port ? 0 : 1u << 16);
+	}
+}
+
 /* Left by a program of another version, or by nobody. */
 static void an_unknown_layout_is_begun_anew(void **state)
 {
@@ -491,6 +510,7 @@ int main(void)
 		T(progress_is_what_the_place_tells),
 		T(what_was_held_half_way_goes_on),
 		T(a_reset_ends_what_was_half_way),
+		T(a_queue_begun_anew_is_forgotten_alone),
 		T(an_unknown_layout_is_begun_anew),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -172,6 +172,34 @@ static void output_that_is_held_goes_on(void **state)
 	free(got);
 }
 
+/* Begun anew by its driver, a queue has no request that was half-way. */
+static void a_queue_reset_ends_what_was_half_way(void **state)
+{
+	struct term *f = *state;
+	char sink[65536];
+	term_up_single(f);
+	for (unsigned i = 0; i < 3; i++) {
+		term_send(f, TERM_DATA, 300000);
+		fake_passes(3);
+		if (i == 1) { /* also if it was held first */
+			vdev_hold(f->v.dev, VDEV_HOLD_OWNER);
+			drive_until(&f->v, vdev_is_quiet(f->v.dev));
+		}
+		drive_queue_reset(&f->v, TERM_TX);
+		vdev_let_go(f->v.dev, VDEV_HOLD_OWNER);
+		while (read(f->out[0], sink, sizeof(sink)) > 0)
+			;
+		drive_queue_up(&f->v, TERM_TX);
+		memcpy(f->v.ram + TERM_DATA, "new", 3);
+		term_send(f, TERM_DATA, 3);
+		(void)drive_wait(&f->v, TERM_TX, NULL);
+		assert_int_equal(read(f->out[0], sink, sizeof(sink)), 3);
+		assert_memory_equal(sink, "new", 3);
+		drive_reset(&f->v);
+		drive_up(&f->v, ~0ull);
+	}
+}
+
 static bool only_single_bytes(const struct fake_op *o, int32_t *res, uint64_t *max)
 {
 	(void)res;
@@ -405,6 +433,7 @@ int main(void)
 		T(slow_output_keeps_everything_and_blocks_nobody),
 		T(a_reset_does_not_wait_for_a_reader),
 		T(output_that_is_held_goes_on),
+		T(a_queue_reset_ends_what_was_half_way),
 		T(a_terminal_of_somebody_else),
 		T(a_pseudo_terminal_of_our_own),
 		T(a_terminal_that_nobody_has_open_does_not_hold_the_guest_up),

@@ -167,6 +167,46 @@ static void a_hold_ends_in_every_state(void **state)
 	backend_works(b);
 }
 
+static void on_forget_queue(void *ctx, uint16_t idx)
+{
+	_Atomic unsigned *forgotten = ctx;
+	assert_true(idx < BACKEND_QUEUES);
+	forgotten[idx]++;
+}
+
+/* What else is kept for servers to come is void with it, and with nothing less. */
+static void only_what_begins_anew_is_forgotten(void **state)
+{
+	struct backend *b = *state;
+	static _Atomic unsigned forgotten[BACKEND_QUEUES];
+	b->cfg.forget_queue = on_forget_queue;
+	b->cfg.forget_ctx = forgotten;
+	backend_up(b);
+	backend_works(b);
+	hold(b);
+	let_go(b);
+	(void)backend_ask(b, 0);
+	backend_die(b);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 3 * BACKEND_QUEUES);
+	b->refuse = -EAGAIN;
+	unsigned tries = b->tries;
+	backend_die(b);
+	drive_until(&b->v, b->tries > tries);
+	hold(b);
+	b->refuse = 0;
+	drive_until(&b->v, info_of(b).is_connected);
+	let_go(b);
+	assert_int_equal(forgotten[0], 1);
+	assert_int_equal(forgotten[1], 1);
+	unsigned before = b->counts[VHOST_USER_SET_VRING_ENABLE];
+	drive_queue_reset(&b->v, 0);
+	drive_queue_up(&b->v, 0);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, before + 1);
+	assert_int_equal(forgotten[0], 2);
+	assert_int_equal(forgotten[1], 1);
+	backend_works(b);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, backend_setup, backend_teardown)
 
 int main(void)
@@ -176,7 +216,7 @@ int main(void)
 		T(rings_come_back_and_go_on),       T(requests_wait_meanwhile),
 		T(a_death_while_held_is_no_matter), T(what_was_in_flight_is_done_by_the_next),
 		T(a_reset_while_held_forgets_it),   T(what_nobody_knows_needs_a_reset),
-		T(a_hold_ends_in_every_state),
+		T(a_hold_ends_in_every_state),      T(only_what_begins_anew_is_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
