@@ -122,24 +122,35 @@ static void suspend_tell(struct vm *vm)
 	fd_close(take_fd(vm->suspend.done_fd));
 }
 
+static int suspend_begin(struct vm *vm)
+{
+	struct vm_suspend *s = &vm->suspend;
+	s->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->done_fd < 0)
+		return -errno;
+	s->state = VM_SUSPENDING;
+	s->until_ns = clock_ns() + VM_SUSPEND_WAIT_S * NSEC_PER_SEC;
+	s->why[0] = 0;
+	suspend_want(vm, true, false);
+	vm_cpus_interrupt(vm);
+	return 0;
+}
+
 int vm_suspend(struct vm *vm, int *later)
 {
 	struct vm_suspend *s = &vm->suspend;
+	bool is_first = s->state == VM_RUNS;
 	*later = -1;
 	if (s->state == VM_SUSPENDED)
 		return 0;
-	if (s->state == VM_RUNS) {
-		s->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (s->done_fd < 0)
-			return -errno;
-		s->state = VM_SUSPENDING;
-		s->until_ns = clock_ns() + VM_SUSPEND_WAIT_S * NSEC_PER_SEC;
-		s->why[0] = 0;
-		suspend_want(vm, true, false);
-		vm_cpus_interrupt(vm);
-	}
+	int err = is_first ? suspend_begin(vm) : 0;
+	if (err)
+		return err;
 	*later = fcntl(s->done_fd, F_DUPFD_CLOEXEC, 0);
-	return *later < 0 ? -errno : 0;
+	err = *later < 0 ? -errno : 0;
+	if (err && is_first)
+		vm_resume(vm); /* whoever asked for it hears that it failed */
+	return err;
 }
 
 void vm_resume(struct vm *vm)
@@ -154,26 +165,28 @@ void vm_resume(struct vm *vm)
 	log_info("the VM goes on");
 }
 
-static void suspend_give_up(struct vm *vm)
+/* @busy: the device that does not come to rest; NULL: it has not come to that. */
+static void suspend_give_up(struct vm *vm, const struct vdev *busy)
 {
 	struct vm_suspend *s = &vm->suspend;
-	const struct vdev *busy = suspend_busy_device(vm);
-	if (!s->holds_devices)
-		(void)snprintf(s->why, sizeof(s->why), "a vCPU does not stop"); /* fits */
-	else if (busy)                                                          /* cut is fine */
+	if (busy) /* cut is fine */
 		(void)snprintf(s->why, sizeof(s->why), "%s has I/O in flight that does not end",
 			       busy->id);
+	else
+		(void)snprintf(s->why, sizeof(s->why), "a vCPU does not stop"); /* fits */
 	vm_resume(vm);
 }
 
 void vm_suspend_step(struct vm *vm)
 {
 	struct vm_suspend *s = &vm->suspend;
+	const struct vdev *busy = NULL;
 	if (s->state != VM_SUSPENDING)
 		return;
 	if (suspend_all_parked(vm)) {
 		suspend_hold_devices(vm);
-		if (!suspend_busy_device(vm)) {
+		busy = suspend_busy_device(vm);
+		if (!busy) {
 			s->state = VM_SUSPENDED;
 			suspend_tell(vm);
 			log_info("the VM is suspended");
@@ -181,7 +194,7 @@ void vm_suspend_step(struct vm *vm)
 		}
 	}
 	if (clock_ns() > s->until_ns)
-		suspend_give_up(vm);
+		suspend_give_up(vm, busy);
 }
 
 int vm_suspend_wait_ms(const struct vm *vm)

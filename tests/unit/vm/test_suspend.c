@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include "base/clock.h"
+#include "support/open_fds.h"
 
 #define CPUS 3
 
@@ -231,6 +233,60 @@ static void a_resume_ends_the_suspending(void **state)
 	expect_running(f);
 }
 
+/* So many descriptors are to be had; returns what to give to setrlimit() afterwards. */
+static struct rlimit spare_descriptors(unsigned nr)
+{
+	struct rlimit old;
+	int first = dup(1);
+	assert_true(first >= 0);
+	close(first);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	const struct rlimit now = { (rlim_t)first + nr, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	return old;
+}
+
+/* Who is told that it failed finds a VM that runs. */
+static void what_cannot_be_waited_for_is_not_begun(void **state)
+{
+	struct fixture *f = *state;
+	int first, second;
+	cpu_start(f);
+	for (unsigned spare = 0; spare < 2; spare++) {
+		struct rlimit old = spare_descriptors(spare);
+		assert_int_equal(vm_suspend(f->vm, &first), -EMFILE);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+		assert_int_equal(first, -1);
+		assert_string_equal(state_of(f), "running");
+		expect_running(f);
+	}
+	assert_int_equal(vm_suspend(f->vm, &first), 0);
+	struct rlimit old = spare_descriptors(0);
+	assert_int_equal(vm_suspend(f->vm, &second), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_string_equal(state_of(f), "suspending"); /* the other one waits for it */
+	close(first);
+}
+
+static void no_descriptor_is_left(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before = open_fds();
+	int later;
+	for (unsigned i = 0; i < 3; i++) {
+		vm_suspend_undo(f->vm);
+		assert_int_equal(open_fds(), before);
+		assert_int_equal(vm_suspend_build(f->vm), VM_EXIT_OK);
+		f->vm->suspend.state = VM_RUNS;
+		assert_int_equal(vm_suspend(f->vm, &later), 0);
+		close(later);
+		if (i == 1)
+			vm_resume(f->vm);
+	}
+	vm_resume(f->vm);
+	assert_int_equal(open_fds(), before);
+}
+
 /* The end of the VM does not wait for a resume. */
 static void it_may_end_while_it_rests(void **state)
 {
@@ -251,7 +307,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(all_rests_and_goes_on),        T(devices_are_not_held_before_the_last_cpu_rests),
 		T(what_is_in_flight_ends_first), T(what_does_not_end_is_given_up),
-		T(a_resume_ends_the_suspending), T(it_may_end_while_it_rests),
+		T(a_resume_ends_the_suspending), T(what_cannot_be_waited_for_is_not_begun),
+		T(no_descriptor_is_left),        T(it_may_end_while_it_rests),
 	};
 	return cmocka_run_group_tests(tests, machine_group_setup, machine_group_teardown);
 }
