@@ -17,7 +17,8 @@ struct fixture {
 	pthread_t cpu[CPUS];
 	_Atomic unsigned turns[CPUS];
 	_Atomic bool has_ended[CPUS];
-	unsigned nr; /* vCPUs that were started */
+	_Atomic bool is_deaf[CPUS]; /* is not asked to stop yet */
+	unsigned nr;                /* vCPUs that were started */
 };
 
 struct cpu {
@@ -29,7 +30,7 @@ struct cpu {
 static void *cpu_main(void *arg)
 {
 	struct cpu *c = arg;
-	while (vm_cpu_park(c->f->vm)) {
+	while (c->f->is_deaf[c->index] || vm_cpu_park(c->f->vm)) {
 		atomic_fetch_add(&c->f->turns[c->index], 1);
 		sched_yield();
 	}
@@ -153,11 +154,41 @@ static void devices_are_not_held_before_the_last_cpu_rests(void **state)
 	}
 	assert_string_equal(state_of(f), "suspending");
 	assert_int_equal(f->m->dev[0]->dev.holds, 0);
+	assert_false(is_readable(f->vm->wake.fd));
 	cpu_start(f);
-	while (!is_readable(later))
-		vm_suspend_step(f->vm);
+	while (!is_readable(f->vm->wake.fd)) /* the last one tells */
+		sched_yield();
+	vm_suspend_step(f->vm);
+	assert_true(is_readable(later));
 	assert_string_equal(state_of(f), "suspended");
 	close(later);
+}
+
+/* In whatever order they come, however often they did. */
+static void no_cpu_is_counted_twice(void **state)
+{
+	struct fixture *f = *state;
+	int later;
+	for (unsigned i = 0; i < CPUS; i++)
+		cpu_start(f);
+	for (unsigned round = 0; round < 10; round++) {
+		unsigned last = round % CPUS;
+		atomic_store(&f->is_deaf[last], true);
+		expect_running(f);
+		assert_int_equal(vm_suspend(f->vm, &later), 0);
+		for (unsigned i = 0; i < 300; i++) {
+			vm_suspend_step(f->vm);
+			sched_yield();
+		}
+		assert_string_equal(state_of(f), "suspending");
+		assert_int_equal(f->m->dev[0]->dev.holds, 0);
+		atomic_store(&f->is_deaf[last], false);
+		while (!is_readable(later))
+			vm_suspend_step(f->vm);
+		assert_string_equal(state_of(f), "suspended");
+		close(later);
+		vm_resume(f->vm);
+	}
 }
 
 /* A queue that runs, with requests in flight. */
@@ -298,6 +329,8 @@ static void it_may_end_while_it_rests(void **state)
 	for (unsigned i = 0; i < CPUS; i++)
 		while (!f->has_ended[i])
 			sched_yield();
+	vm_resume(f->vm);
+	assert_false(vm_cpu_park(f->vm)); /* nor does one that comes late */
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -308,7 +341,8 @@ int main(void)
 		T(all_rests_and_goes_on),        T(devices_are_not_held_before_the_last_cpu_rests),
 		T(what_is_in_flight_ends_first), T(what_does_not_end_is_given_up),
 		T(a_resume_ends_the_suspending), T(what_cannot_be_waited_for_is_not_begun),
-		T(no_descriptor_is_left),        T(it_may_end_while_it_rests),
+		T(no_descriptor_is_left),        T(no_cpu_is_counted_twice),
+		T(it_may_end_while_it_rests),
 	};
 	return cmocka_run_group_tests(tests, machine_group_setup, machine_group_teardown);
 }
