@@ -166,6 +166,11 @@ void rig_connect(struct rig *r)
 
 int rig_wait_end(struct rig *r)
 {
+	const struct timespec tick = { 0, 100000 };
+	for (unsigned i = 0; i < 10u * PATIENCE_MS && r->result == 1; i++)
+		(void)nanosleep(&tick, NULL);
+	if (r->result == 1)
+		fail_msg("the server goes on");
 	thread_join(r->thread);
 	r->thread = NULL;
 	fd_close(take_fd(r->sock));
