@@ -90,7 +90,6 @@ static void user_tell_config(struct vhost_user_server *s)
 
 static void user_tell_news(struct vhost_user_server *s)
 {
-	(void)notifier_consume(&s->wake);
 	user_tell_error(s);
 	user_tell_config(s);
 }
@@ -109,7 +108,7 @@ static int user_receive(struct vhost_user_server *s, struct user_msg *m)
 		user_msg_init(m);
 		if (err)
 			return err;
-		user_tell_error(s);
+		user_tell_news(s); /* what woke it may have come while a ring was waited for */
 	}
 }
 
@@ -126,8 +125,10 @@ static int user_converse(struct vhost_user_server *s, struct user_msg *m, int st
 			return -ECANCELED;
 		if (p[3].revents && !s->watch(s->watch_ctx))
 			p[3].fd = s->watch_fd = -1;
-		if (p[1].revents)
+		if (p[1].revents) {
+			(void)notifier_consume(&s->wake); /* looked up below */
 			user_tell_news(s);
+		}
 		int err = p[0].revents ? user_receive(s, m) : 0;
 		if (err)
 			return err;

@@ -2,6 +2,7 @@
 #include "frontend.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -258,11 +259,34 @@ static void calls_go_to_the_descriptor_given_last(void **state)
 	assert_int_equal(drain(r->call[1]), 1);
 }
 
+/* The server's own channel to the frontend; returns the frontend's end. */
+static int open_backend_channel(struct rig *r)
+{
+	int pair[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_true(fe_ack(r, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, pair[1]));
+	fd_close(pair[1]);
+	return pair[0];
+}
+
+/* One message that the configuration has changed, and no more. */
+static void expect_one_change(struct rig *r, int channel)
+{
+	struct vhost_user_header h;
+	struct pollfd p = { channel, POLLIN, 0 };
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(recv(channel, &h, sizeof(h), MSG_WAITALL), sizeof(h));
+	assert_int_equal(h.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+	assert_int_equal(h.flags, VHOST_USER_VERSION);
+	assert_int_equal(h.size, 0);
+	(void)fe_get(r, VHOST_USER_GET_FEATURES);
+	assert_int_equal(poll(&p, 1, 0), 0);
+}
+
 static void configuration_is_read_written_and_announced(void **state)
 {
 	struct rig *r = *state;
 	struct vhost_user_config_space c = { 4, 8, 0, { 0 } };
-	int pair[2];
 	go_live(r, V1);
 	/* what is written before the first ring is not lost when that starts */
 	c = (struct vhost_user_config_space){ 0, 1, 0, { 0x55 } };
@@ -284,15 +308,53 @@ static void configuration_is_read_written_and_announced(void **state)
 	c = (struct vhost_user_config_space){ 0, 100, 0, { 0 } };
 	fe_send(r, VHOST_USER_GET_CONFIG, VHOST_USER_VERSION, &c, 12 + 8, NULL, 0);
 	assert_int_equal(fe_recv(r, VHOST_USER_GET_CONFIG, &c, sizeof(c), NULL), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	assert_true(fe_ack(r, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, pair[1]));
+	int channel = open_backend_channel(r);
 	vdev_config_begin(&r->body->dev);
 	vdev_config_end(&r->body->dev, true);
+	expect_one_change(r, channel);
+	fd_close(channel);
+}
+
+/* It may change whatever the server is busy with. */
+static void a_change_while_a_ring_stops_is_announced(void **state)
+{
+	struct rig *r = *state;
+	struct vhost_user_vring_state s = { 0, 0 };
+	go_live(r, V1);
+	int channel = open_backend_channel(r);
+	fe_start_ring(r, 0, 0);
+	r->body->is_held = true;
+	fe_send(r, VHOST_USER_GET_VRING_BASE, VHOST_USER_VERSION, &s, sizeof(s), NULL, 0);
+	wait_for(&r->body->stops[0], 1);
+	vdev_config_begin(&r->body->dev);
+	vdev_config_end(&r->body->dev, true);
+	(void)usleep(20000); /* it hears of it while it waits */
+	r->body->is_held = false;
+	(void)fe_recv(r, VHOST_USER_GET_VRING_BASE, &s, sizeof(s), NULL);
+	expect_one_change(r, channel);
+	fd_close(channel);
+}
+
+/* A frontend that does not listen for a while hears of it afterwards. */
+static void a_change_that_could_not_be_told_is_told_later(void **state)
+{
+	struct rig *r = *state;
 	struct vhost_user_header h;
-	assert_int_equal(recv(pair[0], &h, sizeof(h), MSG_WAITALL), sizeof(h));
-	assert_int_equal(h.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
-	assert_int_equal(h.flags, VHOST_USER_VERSION);
-	assert_int_equal(h.size, 0);
+	int pair[2];
+	unsigned nr = 0;
+	go_live(r, V1);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_true(fe_ack(r, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, pair[1]));
+	fe_start_ring(r, 0, 0);
+	while (send(pair[1], &h, sizeof(h), MSG_DONTWAIT) == sizeof(h))
+		nr++;
+	vdev_config_begin(&r->body->dev);
+	vdev_config_end(&r->body->dev, true);
+	(void)fe_get(r, VHOST_USER_GET_FEATURES);
+	while (nr--)
+		assert_int_equal(recv(pair[0], &h, sizeof(h), MSG_WAITALL), sizeof(h));
+	(void)fe_get(r, VHOST_USER_GET_FEATURES);
+	expect_one_change(r, pair[0]);
 	fd_close(pair[0]);
 	fd_close(pair[1]);
 }
@@ -545,6 +607,8 @@ int main(void)
 		TEST(a_broken_question_for_the_configuration_gets_nothing),
 		TEST(calls_go_to_the_descriptor_given_last),
 		TEST(configuration_is_read_written_and_announced),
+		TEST(a_change_while_a_ring_stops_is_announced),
+		TEST(a_change_that_could_not_be_told_is_told_later),
 		TEST(status_reads_back_and_zero_resets),
 		TEST(a_reset_leaves_the_base_to_be_asked_for),
 		TEST(a_broken_device_says_so_and_recovers_by_a_reset),
