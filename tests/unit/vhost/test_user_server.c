@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/num.h"
+#include "support/open_fds.h"
 #include "../../../virtio/vhost/user_priv.h"
 
 #define REPLY_ACK (1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK)
@@ -418,11 +419,20 @@ static void a_broken_device_says_so_and_recovers_by_a_reset(void **state)
 	assert_int_equal(told, 1);
 	assert_int_equal(fe_get(r, VHOST_USER_GET_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET,
 			 VIRTIO_CONFIG_S_NEEDS_RESET);
+	vdev_config_begin(&r->body->dev);
+	vdev_config_end(&r->body->dev, true);
+	(void)fe_get(r, VHOST_USER_GET_FEATURES);
+	assert_int_equal(drain(r->err[0]), 0); /* once is enough */
+	assert_int_equal(drain(r->err[1]), 1);
 	(void)fe_get_base(r, 0);
 	(void)fe_get_base(r, 1);
 	fe_start_ring(r, 0, 0);
 	assert_int_equal(r->body->starts[0], 2);
 	assert_int_equal(fe_get(r, VHOST_USER_GET_STATUS), 0);
+	assert_int_equal(drain(r->err[0]), 0);
+	vdev_needs_reset(&r->body->dev, "test"); /* another time, and another word */
+	(void)fe_get(r, VHOST_USER_GET_FEATURES);
+	assert_int_equal(drain(r->err[0]), 1);
 }
 
 static void the_log_of_requests_in_flight_reaches_the_device(void **state)
@@ -475,6 +485,69 @@ static void after_a_hang_up_the_next_frontend_finds_all_fresh(void **state)
 	fe_start_ring(r, 0, 0);
 	assert_int_equal(r->body->setup[0].next, 0);
 	assert_int_equal(r->body->setup[0].features, V1);
+}
+
+/* Not what was agreed with the one before, so no ring starts by that. */
+static void the_next_frontend_has_agreed_to_nothing(void **state)
+{
+	struct rig *r = *state;
+	go_live(r, V1 | BODY_BIT);
+	fe_start_ring(r, 0, 0);
+	assert_int_equal(rig_hang_up(r), 0);
+	rig_connect(r);
+	uint32_t flags = VHOST_USER_VERSION | VHOST_USER_NEED_REPLY;
+	struct vhost_user_vring_state s = { 0, 16 };
+	fe_send(r, VHOST_USER_SET_VRING_NUM, flags, &s, sizeof(s), NULL, 0);
+	assert_false(fe_has_answer(r, 20)); /* no REPLY_ACK */
+	uint64_t ack = REPLY_ACK;
+	fe_send(r, VHOST_USER_SET_PROTOCOL_FEATURES, VHOST_USER_VERSION, &ack, sizeof(ack), NULL,
+		0);
+	assert_true(fe_set_mem(r));
+	assert_true(fe_set_addr(r, 0));
+	assert_true(fe_set_fd(r, VHOST_USER_SET_VRING_KICK, 0, r->kick[0]));
+	assert_true(fe_set_state(r, VHOST_USER_SET_VRING_ENABLE, 0, 1));
+	assert_int_equal(r->body->starts[0], 1);
+	assert_true(fe_set(r, VHOST_USER_SET_FEATURES, V1));
+	assert_int_equal(r->body->starts[0], 2);
+	assert_int_equal(r->body->setup[0].features, V1);
+}
+
+static void send_part(struct rig *r, const void *message, size_t len, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)message, len };
+	struct msghdr hdr = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&hdr);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(r->sock, &hdr, MSG_NOSIGNAL), len);
+}
+
+/* Of a message that never became whole nothing stays. */
+static void half_a_message_leaves_no_descriptor(void **state)
+{
+	struct rig *r = *state;
+	const struct {
+		struct vhost_user_header h;
+		uint32_t index[2];
+	} whole = { { VHOST_USER_SET_VRING_KICK, VHOST_USER_VERSION, 8 }, { 0 } };
+	assert_int_equal(rig_hang_up(r), 0);
+	unsigned before = open_fds();
+	for (size_t len = 1; len < sizeof(whole); len += 5) {
+		rig_connect(r);
+		send_part(r, &whole, len, r->kick[0]);
+		(void)usleep(5000); /* it is in the middle of it */
+		assert_int_equal(rig_hang_up(r), 0);
+		assert_int_equal(open_fds(), before);
+	}
 }
 
 static void a_stop_ends_the_service_after_what_is_in_flight(void **state)
@@ -615,6 +688,8 @@ int main(void)
 		TEST(the_log_of_requests_in_flight_reaches_the_device),
 		TEST(features_change_only_while_all_rings_stand),
 		TEST(after_a_hang_up_the_next_frontend_finds_all_fresh),
+		TEST(the_next_frontend_has_agreed_to_nothing),
+		TEST(half_a_message_leaves_no_descriptor),
 		TEST(a_stop_ends_the_service_after_what_is_in_flight),
 		TEST(a_message_may_come_in_pieces),
 		TEST(asks_for_signs_of_life_while_rings_run),
