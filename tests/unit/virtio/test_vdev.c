@@ -246,6 +246,46 @@ static void a_change_of_configuration_is_told(void **state)
 	assert_int_equal(f->config_irqs, 1);
 }
 
+/* A body need not have more than a start, a stop and an end, nor a transport. */
+static void what_is_optional_may_be_missing(void **state)
+{
+	struct fixture *f = *state;
+	struct vdev_ops ops = { .name = "bare",
+				.start = fake_vdev_ops.start,
+				.stop = fake_vdev_ops.stop,
+				.destroy = fake_vdev_ops.destroy };
+	struct vq_counters counters[FAKE_QUEUES];
+	struct vq_stats stats = { .requests = 1 };
+	uint32_t word = 1;
+	f->d->ops = &ops;
+	vdev_attach(f->d, NULL, NULL);
+	vdev_config_write(f->d, 0, "abcd", 4);
+	vdev_config_read(f->d, 0, &word, sizeof(word));
+	assert_int_equal(word, 0);
+	vdev_wires_changed(f->d);
+	vdev_count_in(f->d, counters);
+	assert_false(vdev_queue_stats(f->d, 0, &stats));
+	assert_int_equal(stats.requests, 0);
+	go_live(f, V1);
+	assert_int_equal(f->fake.setup[0].kick_fd, -1);
+	assert_null(f->fake.setup[0].call);
+	vdev_config_begin(f->d);
+	vdev_config_end(f->d, true);
+	vdev_set_status(f->d, 0);
+	vdev_queue_stopped(f->d, 0);
+	vdev_queue_stopped(f->d, 1);
+	assert_int_equal(vdev_status(f->d), 0);
+	vdev_destroy(NULL);
+	f->d->ops = &fake_vdev_ops;
+}
+
+static void a_body_hears_of_other_wires(void **state)
+{
+	struct fixture *f = *state;
+	vdev_wires_changed(f->d);
+	assert_int_equal(f->fake.wires_changes, 1);
+}
+
 /* --- threads: a worker stops queues while the driver resets and a fault is reported --- */
 
 struct race {
@@ -328,6 +368,8 @@ int main(void)
 		T(quiesce_meets_a_pending_reset),
 		T(configuration_ends_where_it_ends),
 		T(a_change_of_configuration_is_told),
+		T(what_is_optional_may_be_missing),
+		T(a_body_hears_of_other_wires),
 		T(resets_and_upcalls_may_meet),
 	};
 	return cmocka_run_group_tests_name("virtio/vdev", tests, NULL, NULL);

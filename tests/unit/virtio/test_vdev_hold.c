@@ -70,6 +70,9 @@ static void everybody_has_to_let_go(void **state)
 	vdev_let_go(f->d, VDEV_HOLD_BUS);
 	expect_starts(f, 2, 2);
 	hold(f, VDEV_HOLD_OWNER);
+	vdev_hold(f->d, VDEV_HOLD_BUS);
+	vdev_let_go(f->d, VDEV_HOLD_BUS); /* the other way round */
+	expect_starts(f, 2, 2);
 	vdev_hold(f->d, VDEV_HOLD_END);
 	vdev_let_go(f->d, VDEV_HOLD_OWNER);
 	expect_starts(f, 2, 2);

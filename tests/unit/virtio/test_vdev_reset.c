@@ -108,9 +108,26 @@ static void a_fault_during_a_reset_is_forgotten(void **state)
 	go_live(f, V1);
 	vdev_set_status(f->d, 0);
 	vdev_needs_reset(f->d, "scripted");
+	assert_int_equal(vdev_status(f->d), LIVE); /* the old one stands */
 	vdev_queue_stopped(f->d, 0);
 	vdev_queue_stopped(f->d, 1);
 	assert_int_equal(vdev_status(f->d), 0);
+	assert_int_equal(f->config_irqs, 0);
+}
+
+/* The driver that asked for it wants no interrupt any more, and the next one none of the past. */
+static void a_change_of_configuration_during_a_reset_raises_nothing(void **state)
+{
+	struct fixture *f = *state;
+	go_live(f, V1);
+	vdev_set_status(f->d, 0);
+	vdev_config_begin(f->d);
+	vdev_config_end(f->d, true);
+	assert_int_equal(f->config_irqs, 0);
+	vdev_queue_stopped(f->d, 0);
+	vdev_queue_stopped(f->d, 1);
+	assert_int_equal(vdev_status(f->d), 0);
+	go_live(f, V1);
 	assert_int_equal(f->config_irqs, 0);
 }
 
@@ -201,6 +218,7 @@ int main(void)
 		T(a_fault_stops_the_queues_and_tells_the_driver),
 		T(a_fault_without_a_driver_is_nothing),
 		T(a_fault_during_a_reset_is_forgotten),
+		T(a_change_of_configuration_during_a_reset_raises_nothing),
 		T(one_queue_resets_and_comes_back),
 		T(a_queue_that_does_not_run_resets_at_once),
 		T(queue_reset_needs_its_feature),
