@@ -75,6 +75,34 @@ static void without_an_account_it_must_be_in_order(void **state)
 	backend_works(b);
 }
 
+/* Both have to keep it: the one that died, or nothing is in it, and the next, or nobody reads it.
+ */
+static void half_an_account_is_none(void **state)
+{
+	struct backend *b = *state;
+	for (unsigned round = 0; round < 2; round++) {
+		bool was_kept = round;
+		uint64_t with = b->protocol | PROTOCOL(INFLIGHT_SHMFD);
+		uint64_t without = with & ~PROTOCOL(INFLIGHT_SHMFD);
+		b->protocol = was_kept ? with : without;
+		if (round)
+			backend_die(b);
+		else
+			backend_plug(b);
+		drive_until(&b->v, b->connects == 1 + 2 * round && info_of(b).is_connected);
+		drive_up(&b->v, ~0ull);
+		backend_works(b);
+		for (unsigned i = 0; i < 3; i++)
+			(void)backend_ask(b, 0);
+		backend_serve(b, 0, 3, 2); /* the second of three */
+		b->protocol = was_kept ? without : with;
+		backend_die(b);
+		drive_until(&b->v, drive_needs_reset(&b->v));
+		drive_reset(&b->v);
+		drive_until(&b->v, b->connects == 2 + 2 * round);
+	}
+}
+
 static void gives_up_after_eight_in_a_row(void **state)
 {
 	struct backend *b = *state;
@@ -265,6 +293,7 @@ int main(void)
 		T(the_next_goes_on_where_one_was),
 		T(an_operator_changes_servers_in_order),
 		T(without_an_account_it_must_be_in_order),
+		T(half_an_account_is_none),
 		T(gives_up_after_eight_in_a_row),
 		T(progress_makes_up_for_deaths),
 		T(idle_deaths_do_not_count),
