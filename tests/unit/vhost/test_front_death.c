@@ -1,6 +1,7 @@
 /* test_front_death.c - servers of the vhost-user frontend that die, hang or do not come. */
 #include "backend.h"
 #include <errno.h>
+#include <linux/virtio_ring.h>
 #include <sys/stat.h>
 #include "base/log.h"
 
@@ -44,6 +45,41 @@ static void an_operator_changes_servers_in_order(void **state)
 	assert_int_equal(b->ring[0].base, 1);
 	backend_works(b);
 	assert_int_equal(info_of(b).deaths, 0);
+}
+
+/* The server gives back what it had kept behind others. */
+static void give_back_late(struct backend *b, uint16_t idx, uint16_t head)
+{
+	struct backend_ring *r = &b->ring[idx];
+	struct vring_used *u = (struct vring_used *)(void *)(b->v.ram + r->addr.used);
+	u->ring[u->idx % r->num] = (struct vring_used_elem){ head, 1 };
+	u->idx++;
+}
+
+/* Where it stopped it said itself, so it does not matter in what order it had given back. */
+static void who_stopped_in_order_needs_no_account(void **state)
+{
+	struct backend *b = *state;
+	b->protocol &= ~PROTOCOL(INFLIGHT_SHMFD);
+	backend_up(b);
+	uint16_t first = backend_ask(b, 0);
+	(void)backend_ask(b, 0);
+	(void)backend_ask(b, 0);
+	backend_serve(b, 0, 3, 6);
+	give_back_late(b, 0, first);
+	for (unsigned i = 0; i < 3; i++)
+		(void)drive_wait(&b->v, 0, NULL);
+	b->refuse = -EAGAIN;
+	unsigned tries = b->tries;
+	vhost_front_restart(b->d);
+	drive_until(&b->v, b->tries > tries);
+	(void)backend_ask(b, 0);
+	b->refuse = 0;
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
+	assert_int_equal(b->ring[0].base, 3);
+	backend_serve(b, 0, 1, 1);
+	(void)drive_wait(&b->v, 0, NULL);
+	assert_false(drive_needs_reset(&b->v));
 }
 
 /* Without an account: nothing in flight, or in order, goes on; what nobody knows needs a reset. */
@@ -292,6 +328,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(the_next_goes_on_where_one_was),
 		T(an_operator_changes_servers_in_order),
+		T(who_stopped_in_order_needs_no_account),
 		T(without_an_account_it_must_be_in_order),
 		T(half_an_account_is_none),
 		T(gives_up_after_eight_in_a_row),

@@ -36,6 +36,9 @@ static void features_ok_is_refused_unless_the_set_is_fine(void **state)
 static void features_freeze_at_features_ok(void **state)
 {
 	struct fixture *f = *state;
+	accept_bits(f, V1 | FAKE_BIT);
+	vdev_accept(f->d, 2, 0); /* there is no such word */
+	assert_int_equal(vdev_accepted(f->d, 0), FAKE_BIT);
 	negotiate(f, V1 | FAKE_BIT);
 	accept_bits(f, V1);
 	assert_int_equal(vdev_accepted(f->d, 0), FAKE_BIT);

@@ -51,6 +51,8 @@ static void writes_during_a_pending_reset_are_ignored(void **state)
 	vdev_set_status(f->d, 0); /* again: still one reset */
 	vdev_set_status(f->d, ACK);
 	vdev_set_status(f->d, LIVE);
+	vdev_set_status(f->d, LIVE | VIRTIO_CONFIG_S_FAILED);
+	assert_int_equal(vdev_status(f->d), LIVE);
 	accept_bits(f, V1 | FAKE_BIT);
 	enable_queue(f, 2);
 	vdev_queue_reset(f->d, 1);
@@ -63,6 +65,8 @@ static void writes_during_a_pending_reset_are_ignored(void **state)
 	vdev_queue_stopped(f->d, 1);
 	assert_int_equal(vdev_status(f->d), 0);
 	assert_int_equal(f->resets_done, 1);
+	assert_false(f->is_quiet_at_reset_done); /* it is not over yet */
+	assert_true(vdev_is_quiet(f->d));
 	assert_int_equal(vdev_accepted(f->d, 0), 0);
 	go_live(f, V1);
 	assert_int_equal(f->fake.starts[0], 2);

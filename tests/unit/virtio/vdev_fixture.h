@@ -30,6 +30,7 @@ struct fixture {
 	struct notifier call;
 	unsigned config_irqs, resets_done;
 	uint8_t status_at_reset_done;
+	bool is_quiet_at_reset_done;
 	bool no_wires;
 };
 
@@ -51,6 +52,7 @@ static inline void on_reset_done(void *host)
 	struct fixture *f = host;
 	f->resets_done++;
 	f->status_at_reset_done = vdev_status(f->d);
+	f->is_quiet_at_reset_done = vdev_is_quiet(f->d);
 }
 
 static const struct vdev_host_ops host_ops = {
