@@ -259,6 +259,20 @@ static void a_write_of_configuration_arrives(void **state)
 }
 
 /* Or a disk that was to write through would begin to cache when its server is replaced. */
+/* Nothing else would wake the thread then. */
+static void a_write_arrives_while_no_ring_runs(void **state)
+{
+	struct backend *b = *state;
+	backend_plug(b);
+	drive_until(&b->v, info_of(b).is_connected);
+	for (unsigned i = 1; i <= 3; i++) {
+		for (unsigned nap = 0; nap < 100; nap++)
+			drive_idle(&b->v);
+		vdev_config_write(b->d, 31, "\1", 1);
+		backend_until(b, VHOST_USER_SET_CONFIG, i);
+	}
+}
+
 static void the_choice_of_a_write_cache_outlives_servers(void **state)
 {
 	struct backend *b = *state;
@@ -337,6 +351,7 @@ int main(void)
 		T(a_change_of_configuration_arrives),
 		T(a_change_of_configuration_is_seen_as_a_whole),
 		T(a_write_of_configuration_arrives),
+		T(a_write_arrives_while_no_ring_runs),
 		T(the_choice_of_a_write_cache_outlives_servers),
 		T(what_a_server_refuses_is_not_seen),
 		T(nobody_knows_what_others_count),
