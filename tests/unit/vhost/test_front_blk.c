@@ -319,6 +319,69 @@ static void an_operator_may_replace_it_under_load(void **state)
 	assert_int_equal(o->killed, 10);
 }
 
+static void read_image(const struct owner *o, uint8_t to[NR_QUEUES * REGION_BYTES])
+{
+	CLEANUP(fd_cleanup) int fd = open(o->path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, to, NR_QUEUES * REGION_BYTES, 0), NR_QUEUES * REGION_BYTES);
+}
+
+/* Nothing is done as long as it is held, whoever comes and goes. */
+static void expect_stillness(struct owner *o)
+{
+	static uint8_t before[NR_QUEUES * REGION_BYTES], after[NR_QUEUES * REGION_BYTES];
+	unsigned done = players[0].done + players[1].done;
+	read_image(o, before);
+	nap_us(2000);
+	read_image(o, after);
+	assert_memory_equal(before, after, sizeof(before));
+	assert_in_range(players[0].done + players[1].done, done, done + NR_QUEUES * NR_SLOTS);
+}
+
+/* Servers are killed and replaced before, while and after their device is held. */
+static void survive_holds(struct owner *o, uint64_t features)
+{
+	static _Atomic bool is_over;
+	struct player dice = { .seed = 7 };
+	pthread_t t[NR_QUEUES];
+	is_over = false;
+	drive_up(&o->v, features);
+	players_start(&o->v, t, 0, &is_over);
+	for (unsigned i = 0; i < KILLS; i++) {
+		if (i % 2 == 0)
+			wait_for_progress(o);
+		if (i % 4 == 1)
+			owner_shoot(o);
+		vdev_hold(o->d, VDEV_HOLD_OWNER);
+		if (i % 4 == 2) {
+			nap_us(player_random(&dice) % 3000);
+			owner_shoot(o);
+		}
+		if (i % 5 == 4)
+			vhost_front_restart(o->d);
+		if (i % 3)
+			drive_until(&o->v, vdev_is_quiet(o->d));
+		if (i % 3 == 2)
+			expect_stillness(o);
+		if (i % 4 == 3)
+			owner_shoot(o);
+		vdev_let_go(o->d, VDEV_HOLD_OWNER);
+	}
+	is_over = true;
+	players_join(o->path, t);
+	assert_false(drive_needs_reset(&o->v));
+}
+
+static void no_hold_is_noticed(void **state)
+{
+	survive_holds(*state, ALL);
+}
+
+static void no_hold_is_noticed_packed(void **state)
+{
+	survive_holds(*state, ~0ull);
+}
+
 /* Resets, and one queue's, while the server is dead: they end, and nothing is written afterwards.
  */
 static void resets_end_whoever_is_dead(void **state)
@@ -366,6 +429,8 @@ int main(int argc, char **argv)
 		T(no_kill_is_noticed),
 		T(no_kill_is_noticed_packed),
 		T(an_operator_may_replace_it_under_load),
+		T(no_hold_is_noticed),
+		T(no_hold_is_noticed_packed),
 		T(resets_end_whoever_is_dead),
 		cmocka_unit_test_setup_teardown(a_hung_server_is_replaced, setup_impatient,
 						teardown),
