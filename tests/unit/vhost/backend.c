@@ -378,6 +378,14 @@ void backend_serve(struct backend *b, uint16_t idx, unsigned nr, uint64_t done)
 	vq_destroy(q);
 }
 
+void backend_give_late(struct backend *b, uint16_t idx, uint16_t head)
+{
+	struct backend_ring *r = &b->ring[idx];
+	struct vring_used *u = (struct vring_used *)(void *)(b->v.ram + r->addr.used);
+	u->ring[u->idx % r->num] = (struct vring_used_elem){ head, 1 };
+	__atomic_store_n(&u->idx, (uint16_t)(u->idx + 1), __ATOMIC_RELEASE);
+}
+
 uint16_t backend_ask(struct backend *b, uint16_t idx)
 {
 	const struct drive_seg s = { DRIVE_DATA, 1 };

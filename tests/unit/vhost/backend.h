@@ -91,6 +91,8 @@ void backend_until(struct backend *b, enum vhost_user_request request, unsigned 
  * number (in the order taken) is set in @done; interrupt.
  */
 void backend_serve(struct backend *b, uint16_t idx, unsigned nr, uint64_t done);
+/* It gives back the request @head, which it had kept behind others. */
+void backend_give_late(struct backend *b, uint16_t idx, uint16_t head);
 /* Put a request with one byte to write on queue @idx; kick. */
 uint16_t backend_ask(struct backend *b, uint16_t idx);
 /* Is the last server connected, and does a request get done? */

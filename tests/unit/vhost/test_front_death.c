@@ -1,7 +1,6 @@
 /* test_front_death.c - servers of the vhost-user frontend that die, hang or do not come. */
 #include "backend.h"
 #include <errno.h>
-#include <linux/virtio_ring.h>
 #include <sys/stat.h>
 #include "base/log.h"
 
@@ -47,15 +46,6 @@ static void an_operator_changes_servers_in_order(void **state)
 	assert_int_equal(info_of(b).deaths, 0);
 }
 
-/* The server gives back what it had kept behind others. */
-static void give_back_late(struct backend *b, uint16_t idx, uint16_t head)
-{
-	struct backend_ring *r = &b->ring[idx];
-	struct vring_used *u = (struct vring_used *)(void *)(b->v.ram + r->addr.used);
-	u->ring[u->idx % r->num] = (struct vring_used_elem){ head, 1 };
-	u->idx++;
-}
-
 /* Where it stopped it said itself, so it does not matter in what order it had given back. */
 static void who_stopped_in_order_needs_no_account(void **state)
 {
@@ -66,7 +56,7 @@ static void who_stopped_in_order_needs_no_account(void **state)
 	(void)backend_ask(b, 0);
 	(void)backend_ask(b, 0);
 	backend_serve(b, 0, 3, 6);
-	give_back_late(b, 0, first);
+	backend_give_late(b, 0, first);
 	for (unsigned i = 0; i < 3; i++)
 		(void)drive_wait(&b->v, 0, NULL);
 	b->refuse = -EAGAIN;

@@ -1,6 +1,7 @@
 /* test_front_hold.c - rings of the vhost-user frontend that are held, and go on. */
 #include "backend.h"
 #include <errno.h>
+#include <unistd.h>
 #include "base/log.h"
 
 static void hold(struct backend *b)
@@ -63,6 +64,41 @@ static void a_death_while_held_is_no_matter(void **state)
 	backend_works(b);
 }
 
+/* The account of queue 0, which the server keeps: here a mark that is there or not. */
+static void mark_account(struct backend *b)
+{
+	assert_int_equal(pwrite(b->log_fd, "x", 1, 100), 1);
+}
+
+static bool is_account_marked(struct backend *b)
+{
+	char c = 0;
+	assert_int_equal(pread(b->log_fd, &c, 1, 100), 1);
+	return c == 'x';
+}
+
+/* Where it stopped it said itself, in whatever order it had given back. */
+static void who_stopped_in_order_needs_no_account(void **state)
+{
+	struct backend *b = *state;
+	b->protocol &= ~PROTOCOL(INFLIGHT_SHMFD);
+	backend_up(b);
+	uint16_t first = backend_ask(b, 0);
+	(void)backend_ask(b, 0);
+	(void)backend_ask(b, 0);
+	backend_serve(b, 0, 3, 6);
+	backend_give_late(b, 0, first);
+	for (unsigned i = 0; i < 3; i++)
+		(void)drive_wait(&b->v, 0, NULL);
+	hold(b);
+	(void)backend_ask(b, 0);
+	let_go(b);
+	assert_int_equal(b->ring[0].base, 3);
+	assert_false(drive_needs_reset(&b->v));
+	backend_serve(b, 0, 1, 1);
+	(void)drive_wait(&b->v, 0, NULL);
+}
+
 /* It dies with requests in flight, and nobody comes until the device is held and let go. */
 static void what_was_in_flight_is_done_by_the_next(void **state)
 {
@@ -73,6 +109,7 @@ static void what_was_in_flight_is_done_by_the_next(void **state)
 		(void)backend_ask(b, 0);
 	backend_serve(b, 0, 3, 2); /* the second of three */
 	(void)drive_wait(&b->v, 0, NULL);
+	mark_account(b);
 	b->refuse = -EAGAIN;
 	unsigned tries = b->tries;
 	backend_die(b);
@@ -85,6 +122,7 @@ static void what_was_in_flight_is_done_by_the_next(void **state)
 			 2); /* results have come so far; the account has the rest */
 	assert_false(drive_needs_reset(&b->v));
 	assert_int_equal(b->counts[VHOST_USER_SET_INFLIGHT_FD], 2);
+	assert_true(is_account_marked(b));
 }
 
 /* But what a driver has begun anew meanwhile has nothing in flight. */
@@ -93,6 +131,7 @@ static void a_reset_while_held_forgets_it(void **state)
 	struct backend *b = *state;
 	backend_up(b);
 	(void)backend_ask(b, 0);
+	mark_account(b);
 	b->refuse = -EAGAIN;
 	unsigned tries = b->tries;
 	backend_die(b);
@@ -106,6 +145,7 @@ static void a_reset_while_held_forgets_it(void **state)
 	drive_up(&b->v, ~0ull);
 	backend_until(b, VHOST_USER_SET_VRING_ENABLE, before + BACKEND_QUEUES);
 	assert_int_equal(b->ring[0].base, 0);
+	assert_false(is_account_marked(b));
 	backend_works(b);
 }
 
@@ -213,10 +253,15 @@ int main(void)
 {
 	log_set_level(LOG_LEVEL_ERROR);
 	const struct CMUnitTest tests[] = {
-		T(rings_come_back_and_go_on),       T(requests_wait_meanwhile),
-		T(a_death_while_held_is_no_matter), T(what_was_in_flight_is_done_by_the_next),
-		T(a_reset_while_held_forgets_it),   T(what_nobody_knows_needs_a_reset),
-		T(a_hold_ends_in_every_state),      T(only_what_begins_anew_is_forgotten),
+		T(rings_come_back_and_go_on),
+		T(requests_wait_meanwhile),
+		T(a_death_while_held_is_no_matter),
+		T(what_was_in_flight_is_done_by_the_next),
+		T(a_reset_while_held_forgets_it),
+		T(what_nobody_knows_needs_a_reset),
+		T(who_stopped_in_order_needs_no_account),
+		T(a_hold_ends_in_every_state),
+		T(only_what_begins_anew_is_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
