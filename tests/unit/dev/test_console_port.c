@@ -231,7 +231,9 @@ static void a_terminal_of_somebody_else(void **state)
 	fake_hook = only_single_bytes;
 	for (unsigned i = 0; i < 300; i++)
 		f->v.ram[TERM_DATA + i] = (uint8_t)i;
-	term_send(f, TERM_DATA, 300);
+	const struct drive_seg s[] = { { TERM_DATA, 100 }, { TERM_DATA + 100, 200 } };
+	drive_offer(&f->v, TERM_TX, s, 2, 0);
+	drive_kick(&f->v, TERM_TX);
 	(void)drive_wait(&f->v, TERM_TX, NULL);
 	assert_int_equal(fake_asked(FAKE_WRITE), 300);
 	for (unsigned n = 0; n < 300;) { /* they come through when the kernel finds the time */

@@ -29,6 +29,8 @@ static void a_held_device_goes_on_where_it_was(void **state)
 	go_live(f, V1);
 	expect_goes_on(f, 0, false, 0);
 	hold(f, VDEV_HOLD_OWNER);
+	assert_int_equal(f->stopped[0], 1); /* the transport hears of it */
+	assert_int_equal(f->stopped[1], 1);
 	assert_int_equal(vdev_status(f->d), LIVE); /* the driver sees nothing of it */
 	assert_true(vdev_queue_enabled(f->d, 0));
 	expect_starts(f, 1, 1);

@@ -29,6 +29,7 @@ struct fixture {
 	struct vdev *d;
 	struct notifier call;
 	unsigned config_irqs, resets_done;
+	unsigned stopped[FAKE_QUEUES];
 	uint8_t status_at_reset_done;
 	bool is_quiet_at_reset_done;
 	bool no_wires;
@@ -55,10 +56,16 @@ static inline void on_reset_done(void *host)
 	f->is_quiet_at_reset_done = vdev_is_quiet(f->d);
 }
 
+static inline void on_queue_stopped(void *host, uint16_t idx)
+{
+	((struct fixture *)host)->stopped[idx]++;
+}
+
 static const struct vdev_host_ops host_ops = {
 	.config_changed = on_config_changed,
 	.queue_wires = on_queue_wires,
 	.reset_done = on_reset_done,
+	.queue_stopped = on_queue_stopped,
 };
 
 static inline int setup(void **state)
