@@ -1,7 +1,10 @@
 /* test_front_death.c - servers of the vhost-user frontend that die, hang or do not come. */
 #include "backend.h"
 #include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "base/log.h"
 
 #define ANSWER_MS 1500 /* only servers that keep silent should come to feel it */
@@ -44,6 +47,9 @@ static void an_operator_changes_servers_in_order(void **state)
 	assert_int_equal(b->ring[0].base, 1);
 	backend_works(b);
 	assert_int_equal(info_of(b).deaths, 0);
+	backend_die(b); /* what that one said is not where this one was */
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 3 * BACKEND_QUEUES);
+	assert_int_equal(b->ring[0].base, 2);
 }
 
 /* Where it stopped it said itself, so it does not matter in what order it had given back. */
@@ -97,7 +103,66 @@ static void without_an_account_it_must_be_in_order(void **state)
 	backend_die(b);
 	drive_until(&b->v, drive_needs_reset(&b->v));
 	drive_reset(&b->v);
+	assert_int_equal(b->connects, 3); /* the last one did nothing wrong */
 	drive_up(&b->v, ~0ull);
+	backend_works(b);
+}
+
+/* Between two that keep it there was one that did not: what stands in it is old. */
+static void an_old_account_is_cleared(void **state)
+{
+	struct backend *b = *state;
+	char c = 'x';
+	backend_up(b);
+	backend_works(b);
+	b->protocol &= ~PROTOCOL(INFLIGHT_SHMFD);
+	backend_die(b);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
+	backend_works(b);
+	assert_int_equal(pwrite(b->log_fd, &c, 1, 100), 1);
+	b->protocol |= PROTOCOL(INFLIGHT_SHMFD);
+	backend_die(b);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 3 * BACKEND_QUEUES);
+	assert_int_equal(pread(b->log_fd, &c, 1, 100), 1);
+	assert_int_equal(c, 0);
+	backend_works(b);
+}
+
+static bool is_kicked(const struct backend *b, uint16_t idx)
+{
+	eventfd_t n;
+	struct pollfd p = { b->v.q[idx].kick_fd, POLLIN, 0 };
+	return poll(&p, 1, 0) == 1 && !eventfd_read(p.fd, &n);
+}
+
+/* A kick that the one before had taken is not lost with it. */
+static void a_successor_is_kicked(void **state)
+{
+	struct backend *b = *state;
+	backend_up(b);
+	(void)backend_ask(b, 0);
+	while (is_kicked(b, 0) || is_kicked(b, 1))
+		;
+	backend_die(b);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
+	drive_until(&b->v, is_kicked(b, 0));
+	drive_until(&b->v, is_kicked(b, 1));
+}
+
+/* Whatever I/O of the last server is under way, it is none of a ring that no server had. */
+static void a_ring_that_nobody_had_stops_at_once(void **state)
+{
+	struct backend *b = *state;
+	backend_plug(b);
+	b->refuse = -EBUSY;
+	backend_die(b);
+	drive_until(&b->v, b->tries > 2);
+	drive_up(&b->v, ~0ull);
+	drive_reset(&b->v);
+	b->refuse = 0;
+	drive_up(&b->v, ~0ull);
+	drive_until(&b->v, info_of(b).is_connected);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, BACKEND_QUEUES);
 	backend_works(b);
 }
 
@@ -203,6 +268,7 @@ static void stops_wait_for_io_but_not_for_servers(void **state)
 	b->refuse = 0;
 	drive_up(&b->v, ~0ull);
 	backend_works(b);
+	assert_int_equal(info_of(b).outages, 0); /* nobody waited for it any more */
 }
 
 /* Somebody else's server that hangs must not keep the VM from its end. */
@@ -321,6 +387,9 @@ int main(void)
 		T(who_stopped_in_order_needs_no_account),
 		T(without_an_account_it_must_be_in_order),
 		T(half_an_account_is_none),
+		T(an_old_account_is_cleared),
+		T(a_successor_is_kicked),
+		T(a_ring_that_nobody_had_stops_at_once),
 		T(gives_up_after_eight_in_a_row),
 		T(progress_makes_up_for_deaths),
 		T(idle_deaths_do_not_count),

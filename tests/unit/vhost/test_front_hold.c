@@ -17,6 +17,15 @@ static void let_go(struct backend *b)
 	backend_until(b, VHOST_USER_SET_VRING_ENABLE, before + BACKEND_QUEUES);
 }
 
+/* It dies, and there is no other until refuse is 0 again. */
+static void end_server_for_now(struct backend *b)
+{
+	b->refuse = -EAGAIN;
+	unsigned tries = b->tries;
+	backend_die(b);
+	drive_until(&b->v, b->tries > tries);
+}
+
 static void rings_come_back_and_go_on(void **state)
 {
 	struct backend *b = *state;
@@ -92,11 +101,33 @@ static void who_stopped_in_order_needs_no_account(void **state)
 		(void)drive_wait(&b->v, 0, NULL);
 	hold(b);
 	(void)backend_ask(b, 0);
+	end_server_for_now(b);
+	vdev_let_go(b->d, VDEV_HOLD_OWNER); /* nobody takes it before it is held again */
+	hold(b);
+	b->refuse = 0;
 	let_go(b);
 	assert_int_equal(b->ring[0].base, 3);
 	assert_false(drive_needs_reset(&b->v));
 	backend_serve(b, 0, 1, 1);
 	(void)drive_wait(&b->v, 0, NULL);
+}
+
+/* Begun anew while there was no server, and held before there is one. */
+static void what_never_began_begins_at_its_start(void **state)
+{
+	struct backend *b = *state;
+	backend_up(b);
+	backend_works(b);
+	hold(b);
+	end_server_for_now(b);
+	vdev_let_go(b->d, VDEV_HOLD_OWNER);
+	drive_reset(&b->v);
+	drive_up(&b->v, ~0ull);
+	hold(b);
+	b->refuse = 0;
+	let_go(b);
+	assert_int_equal(b->ring[0].base, 0);
+	backend_works(b);
 }
 
 /* It dies with requests in flight, and nobody comes until the device is held and let go. */
@@ -110,10 +141,7 @@ static void what_was_in_flight_is_done_by_the_next(void **state)
 	backend_serve(b, 0, 3, 2); /* the second of three */
 	(void)drive_wait(&b->v, 0, NULL);
 	mark_account(b);
-	b->refuse = -EAGAIN;
-	unsigned tries = b->tries;
-	backend_die(b);
-	drive_until(&b->v, b->tries > tries);
+	end_server_for_now(b);
 	hold(b); /* no I/O is under way: that is enough */
 	b->refuse = 0;
 	drive_until(&b->v, info_of(b).is_connected && b->connects == 2);
@@ -132,10 +160,7 @@ static void a_reset_while_held_forgets_it(void **state)
 	backend_up(b);
 	(void)backend_ask(b, 0);
 	mark_account(b);
-	b->refuse = -EAGAIN;
-	unsigned tries = b->tries;
-	backend_die(b);
-	drive_until(&b->v, b->tries > tries);
+	end_server_for_now(b);
 	hold(b);
 	drive_reset(&b->v);
 	b->refuse = 0;
@@ -157,10 +182,7 @@ static void what_nobody_knows_needs_a_reset(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		(void)backend_ask(b, 0);
 	backend_serve(b, 0, 3, 2); /* the second of three: out of order, and no account */
-	b->refuse = -EAGAIN;
-	unsigned tries = b->tries;
-	backend_die(b);
-	drive_until(&b->v, b->tries > tries);
+	end_server_for_now(b);
 	hold(b);
 	b->refuse = 0;
 	vdev_let_go(b->d, VDEV_HOLD_OWNER);
@@ -223,15 +245,14 @@ static void only_what_begins_anew_is_forgotten(void **state)
 	b->cfg.forget_ctx = forgotten;
 	backend_up(b);
 	backend_works(b);
+	backend_die(b);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 2 * BACKEND_QUEUES);
 	hold(b);
 	let_go(b);
 	(void)backend_ask(b, 0);
 	backend_die(b);
-	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 3 * BACKEND_QUEUES);
-	b->refuse = -EAGAIN;
-	unsigned tries = b->tries;
-	backend_die(b);
-	drive_until(&b->v, b->tries > tries);
+	backend_until(b, VHOST_USER_SET_VRING_ENABLE, 4 * BACKEND_QUEUES);
+	end_server_for_now(b);
 	hold(b);
 	b->refuse = 0;
 	drive_until(&b->v, info_of(b).is_connected);
@@ -260,6 +281,7 @@ int main(void)
 		T(a_reset_while_held_forgets_it),
 		T(what_nobody_knows_needs_a_reset),
 		T(who_stopped_in_order_needs_no_account),
+		T(what_never_began_begins_at_its_start),
 		T(a_hold_ends_in_every_state),
 		T(only_what_begins_anew_is_forgotten),
 	};
