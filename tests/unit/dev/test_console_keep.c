@@ -232,6 +232,51 @@ static void a_file_gets_each_byte_once(void **state)
 	(void)close(fd);
 }
 
+/* For whoever comes next, and cannot ask the file any more. */
+static void what_the_file_knew_is_noted(void **state)
+{
+	struct term *f = *state;
+	int fd = make_file();
+	const struct console_port_config p = { .in_fd = -1, .out_fd = fd, .owns_out = true };
+	heir_up(f, &p, 1);
+	die_after_four(f);
+	heir_keep.k.ports[0].out.done = 0;
+	fake_held = 1u << FAKE_WRITE;
+	heir_take_over(f);
+	fake_passes(3);
+	assert_int_equal(heir_keep.k.ports[0].out.done, 4);
+	fake_held = 0;
+	(void)drive_wait(&f->v, TERM_TX, NULL);
+	(void)drive_unplug(&f->v);
+	(void)close(fd);
+}
+
+/* Neither in a file that others write to as well, nor while emergency output moves it. */
+static void a_place_that_others_move_is_none(void **state)
+{
+	struct term *f = *state;
+	int fd = make_file();
+	for (unsigned owns = 0; owns < 2; owns++) {
+		const struct console_port_config p = { .in_fd = -1,
+						       .out_fd = fd,
+						       .owns_out = owns };
+		heir_up(f, &p, 1);
+		fake_held = 1u << FAKE_WRITE;
+		if (owns)
+			vdev_config_write(f->v.dev, 8, &(uint32_t){ '!' }, 4);
+		fake_passes(2);
+		term_send(f, TERM_DATA, 10);
+		fake_passes(3);
+		assert_int_equal(heir_keep.k.ports[0].out.is_begun, 1);
+		assert_int_equal(heir_keep.k.ports[0].out.place, -1);
+		fake_held = 0;
+		(void)drive_wait(&f->v, TERM_TX, NULL);
+		(void)drive_unplug(&f->v);
+		f->v.is_destroyed = false;
+	}
+	(void)close(fd);
+}
+
 /* Nobody can ask a pipe what it got: what was noted is not repeated, nothing is left out. */
 static void a_pipe_gets_no_byte_less(void **state)
 {
@@ -422,6 +467,7 @@ static void what_was_held_half_way_goes_on(void **state)
 	assert_int_equal(n, len);
 	assert_memory_equal(got, f->v.ram + TERM_DATA, len);
 	(void)drive_wait(&f->v, TERM_TX, NULL);
+	assert_int_equal(heir_keep.k.ports[0].out_cut, 0);
 	assert_true(term_nothing_used(f, TERM_TX));
 	assert_int_equal(read(f->out[0], got, 1), -1);
 	free(got);
@@ -501,6 +547,8 @@ int main(void)
 		T(a_message_half_told_is_told_again),
 		T(a_reset_is_forgotten_by_all),
 		T(a_file_gets_each_byte_once),
+		T(what_the_file_knew_is_noted),
+		T(a_place_that_others_move_is_none),
 		T(a_pipe_gets_no_byte_less),
 		T(an_old_note_is_not_taken_for_the_next),
 		T(emergency_output_makes_the_place_worthless),
