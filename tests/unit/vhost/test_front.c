@@ -224,9 +224,9 @@ static void a_change_of_configuration_is_seen_as_a_whole(void **state)
 	backend_up(b);
 	backend_until(b, VHOST_USER_GET_CONFIG, 1);
 	generation = vdev_generation(b->d);
+	mutex_lock(&b->d->lock); /* a driver is in the middle of it */
 	b->config[0] = 77;
 	tell_change(b, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0);
-	mutex_lock(&b->d->lock); /* a driver is in the middle of it */
 	for (unsigned i = 0; i < 500 && first != 77; i++) {
 		drive_idle(&b->v);
 		b->d->ops->config_read(b->d, 0, &first, 1);
@@ -258,7 +258,6 @@ static void a_write_of_configuration_arrives(void **state)
 	assert_int_equal(b->written.data[0], 5);
 }
 
-/* Or a disk that was to write through would begin to cache when its server is replaced. */
 /* Nothing else would wake the thread then. */
 static void a_write_arrives_while_no_ring_runs(void **state)
 {
@@ -273,6 +272,7 @@ static void a_write_arrives_while_no_ring_runs(void **state)
 	}
 }
 
+/* Or a disk that was to write through would begin to cache when its server is replaced. */
 static void the_choice_of_a_write_cache_outlives_servers(void **state)
 {
 	struct backend *b = *state;
