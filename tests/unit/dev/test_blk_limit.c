@@ -104,6 +104,26 @@ static void a_limit_that_was_lifted_is_gone(void **state)
 	assert_int_equal(disk_status(f, 0), VIRTIO_BLK_S_OK);
 }
 
+/* Whoever waits looks at them again before long, and what was owed by the old ones is forgiven. */
+static void new_limits_are_soon_felt(void **state)
+{
+	struct disk *f = *state;
+	f->cfg.limits = (struct blk_limits){ .ops_per_s = 1, .burst_ops = 1 };
+	disk_up(f, DISK_ALL);
+	for (unsigned i = 0; i < 8; i++)
+		(void)disk_ask(f, VIRTIO_BLK_T_IN, i, DISK_DATA, 512);
+	fake_held = 1u << FAKE_TIMEOUT;
+	fake_passes(3);
+	assert_int_equal(fake_last.kind, FAKE_TIMEOUT);
+	assert_in_range(fake_last.len, 1, NSEC_PER_SEC / 10);
+	blk_set_limits(f->v.dev, &(struct blk_limits){ .ops_per_s = 1000, .burst_ops = 100 });
+	fake_held = 0;
+	unsigned timers = fake_asked(FAKE_TIMEOUT);
+	for (unsigned i = 0; i < 8; i++)
+		(void)drive_wait(&f->v, 0, NULL);
+	assert_int_equal(fake_asked(FAKE_TIMEOUT), timers);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, disk_setup, disk_teardown)
 
 int main(void)
@@ -112,6 +132,7 @@ int main(void)
 		T(limits_hold_and_waiting_is_free),
 		T(a_reset_does_not_wait_for_limits),
 		T(a_limit_that_was_lifted_is_gone),
+		T(new_limits_are_soon_felt),
 	};
 	int failed = cmocka_run_group_tests_name("descriptors in the ring", tests, NULL, NULL);
 	disk_use_indirect = true;
