@@ -302,17 +302,16 @@ static void a_terminal_that_nobody_has_open_does_not_hold_the_guest_up(void **st
 	/* what is there of it is for who comes, and from then on nothing is lost */
 	int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	assert_true(far >= 0 && read(far, got, sizeof(got)) > 0 && got[0] == 'x');
-	while (read(far, got, sizeof(got)) > 0)
-		;
 	for (unsigned i = 0; i < 1 << 18; i++)
-		f->v.ram[TERM_DATA + i] = (uint8_t)(i % 251);
+		f->v.ram[TERM_DATA + i] = (uint8_t)(i % 100); /* below 'x' */
 	term_send(f, TERM_DATA, 1 << 18);
 	fake_passes(100);
 	assert_true(term_nothing_used(f, TERM_TX));
 	for (unsigned n = 0; n < 1 << 18; fake_passes(1)) {
 		ssize_t k = read(far, got, 1000);
 		for (ssize_t i = 0; i < k; i++)
-			assert_int_equal((uint8_t)got[i], n++ % 251);
+			if (n || got[i] != 'x') /* the kernel takes its time with those */
+				assert_int_equal(got[i], n++ % 100);
 	}
 	(void)drive_wait(&f->v, TERM_TX, NULL);
 	term_send(f, TERM_DATA, 1 << 18);

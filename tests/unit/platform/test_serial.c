@@ -155,15 +155,14 @@ static void a_terminal_that_nobody_has_open_does_not_hold_the_guest_up(void **st
 	/* what is there of it is for who comes, and from then on nothing is lost */
 	int far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	assert_true(far >= 0 && read(far, buf, sizeof(buf)) > 0 && buf[0] == 'x');
-	while (read(far, buf, sizeof(buf)) > 0)
-		;
 	uint32_t sent = 0, total = 1 << 18;
 	for (uint32_t got = 0; got < total;) {
 		while (sent < total && get(f, UART_LSR) & UART_LSR_THRE)
-			put(f, UART_TX, (uint8_t)(sent++ % 251));
+			put(f, UART_TX, (uint8_t)(sent++ % 100)); /* below 'x' */
 		ssize_t n = read(far, buf, 1000);
 		for (ssize_t i = 0; i < n; i++)
-			assert_int_equal((uint8_t)buf[i], got++ % 251);
+			if (got || buf[i] != 'x') /* the kernel takes its time with those */
+				assert_int_equal(buf[i], got++ % 100);
 	}
 	/* and it goes while the guest is held up */
 	for (unsigned held = 0; held < 3000;) {
