@@ -3,9 +3,9 @@
  *
  * Layer:   virtio
  * Threads: ops are called under the device's lock and never block, mostly by vCPU and control
- *          threads; an upcall may call start, stop and reset from the body's own thread. Queues are
- * served by whatever threads the body owns. Upcalls (vdev_queue_stopped() and so on) from any
- *          thread, never from inside an op, and without the device's lock.
+ *          threads; an upcall may call start, stop and reset from the body's own thread. Queues
+ *          are served by whatever threads the body owns. Upcalls (vdev_queue_stopped() and so on)
+ *          from any thread, never from inside an op, and without the device's lock.
  * Errors:  negative errno from start only; a body that fails later says vdev_needs_reset().
  * Spec:    VIRTIO 1.2 §2.1 (status), §2.2 (features), §3 (initialisation), §2.6.1 (queue reset).
  *

@@ -353,7 +353,10 @@ int cmd_metrics(int argc, char **argv)
 					  json_pack("{s:s}", "do", "status"), false, &one);
 		status = one ? one : status;
 	}
-	one = metrics_print(&a, statuses);
+	bool is_any = false;
+	for (unsigned i = 0; i < a.nr; i++)
+		is_any |= statuses[i] != NULL;
+	one = is_any ? metrics_print(&a, statuses) : VM_EXIT_OK;
 	for (unsigned i = 0; i < a.nr; i++)
 		json_decref(statuses[i]);
 	return one ? one : status;

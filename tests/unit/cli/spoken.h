@@ -101,6 +101,23 @@ static inline void run(int (*fn)(int, char **), const char *line)
 	run_into(fn, line, memfd_create("out", 0));
 }
 
+/* A command line that makes no sense, and words of the one line that says why. */
+struct refusal {
+	const char *line, *words;
+};
+
+static inline void expect_refused(int (*fn)(int, char **), const struct refusal *rows, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		run(fn, rows[i].line);
+		assert_int_equal(ran.status, VM_EXIT_USAGE);
+		assert_int_equal(said_lines(&ran.err), 1);
+		if (!strstr(ran.err.text, rows[i].words))
+			fail_msg("%s: %s", rows[i].line, ran.err.text);
+		assert_string_equal(asked, "");
+	}
+}
+
 static inline int setup(void **state)
 {
 	(void)state;

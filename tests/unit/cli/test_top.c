@@ -160,7 +160,7 @@ static void a_terminal_is_drawn_over(void **state)
 static void what_makes_no_sense_is_refused(void **state)
 {
 	(void)state;
-	static const char *const lines[][2] = {
+	static const struct refusal rows[] = {
 		{ "top", "SOCKET: is missing" },
 		{ "top --interval a", "a: --interval is a number" },
 		{ "top --interval 0 a", "0: --interval" },
@@ -173,14 +173,7 @@ static void what_makes_no_sense_is_refused(void **state)
 		{ "top --count", "--count: needs a value" },
 		{ "top --fast a", "--fast: unknown option" },
 	};
-	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-		run(cmd_top, lines[i][0]);
-		assert_int_equal(ran.status, VM_EXIT_USAGE);
-		assert_int_equal(said_lines(&ran.err), 1);
-		if (!strstr(ran.err.text, lines[i][1]))
-			fail_msg("%s: %s", lines[i][0], ran.err.text);
-		assert_string_equal(asked, "");
-	}
+	expect_refused(cmd_top, rows, sizeof(rows) / sizeof(rows[0]));
 }
 
 static void a_reply_that_lacks_everything_does_no_harm(void **state)
