@@ -199,7 +199,7 @@ COMMANDS = {
     "socket without a name": ["device", "block", "--socket", "", "--block", "path=d"],
     "program that is not there": ["device", "restart", "block0", "--binary", "none", "s"],
     "picture into no folder": ["bench", "--plot", "none/a.svg"],
-    "command unknown": ["fly"], "command not built yet": ["suspend", "x"],
+    "command unknown": ["fly"], "command not built yet": ["snapshot", "x"],
 }
 
 
