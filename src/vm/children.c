@@ -209,7 +209,7 @@ static void child_describe(const struct vm *vm, unsigned dev, struct vhost_front
 	} else {
 		cfg->id = VIRTIO_ID_CONSOLE;
 		cfg->queue_size = CHILD_CONSOLE_QUEUE;
-		cfg->has_no_stop = true; /* output that nobody takes would be dropped */
+		cfg->has_no_stop = true; /* output taken over from one that died would be cut */
 		cfg->forget = console_keep_forget;
 		cfg->forget_queue = console_keep_forget_queue;
 		cfg->forget_ctx = vm->console_keep;

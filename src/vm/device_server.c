@@ -128,7 +128,7 @@ static enum vm_status device_serve(struct vm *vm, const struct device_endpoint *
 
 enum vm_status device_serve_block(const struct vm_config *c, const struct device_endpoint *e)
 {
-	struct vm *vm = calloc(1, sizeof(*vm));
+	struct vm *vm = zalloc_aligned(sizeof(*vm));
 	CLEANUP(fd_cleanup) int stop_fd = -1;
 	if (!vm)
 		return vm_fail_errno(-ENOMEM, "memory for the device's own state");

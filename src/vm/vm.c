@@ -4,6 +4,7 @@
 #include "vm/vm.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "base/err.h"
 #include "base/log.h"
 #include "sync/rcu.h"
 #include "vm_priv.h"
@@ -54,7 +55,7 @@ void vm_post_event(struct vm *vm, enum vm_event e)
 
 static struct vm *vm_new(const struct vm_config *c)
 {
-	struct vm *vm = calloc(1, sizeof(*vm));
+	struct vm *vm = zalloc_aligned(sizeof(*vm));
 	if (!vm)
 		return NULL;
 	vm->c = c;

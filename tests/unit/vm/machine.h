@@ -146,7 +146,7 @@ static inline void machine_unplug_all(struct vm *vm)
 static inline int machine_setup(void **state)
 {
 	static struct vdev_ops body;
-	struct machine *m = calloc(1, sizeof(*m));
+	struct machine *m = zalloc_aligned(sizeof(*m));
 	assert_non_null(m);
 	body = fake_vdev_ops;
 	body.queue_stats = machine_queue_stats;

@@ -13,7 +13,7 @@ struct fixture {
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f = zalloc_aligned(sizeof(*f));
 	assert_non_null(f);
 	config_init(&f->c);
 	f->vm.c = &f->c;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/err.h"
 #include "base/num.h"
 #include "src/vm/vm_priv.h"
 #include "support/said.h"
@@ -37,7 +38,7 @@ int nanosleep(const struct timespec *time, struct timespec *left)
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f = zalloc_aligned(sizeof(*f));
 	assert_non_null(f);
 	strcpy(f->image, "image-XXXXXX");
 	int fd = mkstemp(f->image);
